@@ -1,0 +1,473 @@
+"""The verbs that a cloud offers, one class per service, the same on both sides.
+
+Verbs: ``list_`` returns everything (paged to the end), ``find_`` returns ``None`` where ``get_`` raises
+:class:`~pumphouse.errors.NotFound`, ``create_``/``delete_`` change the cloud. ``delete_`` of what is gone
+is not an error. Foreign errors never leave this package: every verb raises
+:class:`~pumphouse.errors.CloudError` or one of its children, with the request id. Reading is retried on
+transient failures; writing is retried only where repeating is harmless.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from pumphouse.model import (
+    Assignment,
+    CloudFacts,
+    Flavor,
+    FloatingIp,
+    Hypervisor,
+    Image,
+    Keypair,
+    Network,
+    Port,
+    Project,
+    Quota,
+    Role,
+    SecurityGroup,
+    SecurityGroupRule,
+    Server,
+    ServerSpec,
+    Service,
+    User,
+)
+
+
+class Identity(ABC):
+    """Keystone: projects, users, roles and who has which."""
+
+    @abstractmethod
+    def list_projects(self) -> list[Project]:
+        """All projects of the cloud, not only the caller's (read only)."""
+
+    @abstractmethod
+    def get_project(self, project_id: str) -> Project:
+        """One project by id (read only)."""
+
+    @abstractmethod
+    def find_project(self, name: str) -> Project | None:
+        """The project of that name, or None (read only)."""
+
+    @abstractmethod
+    def create_project(
+        self, name: str, *, description: str = "", enabled: bool = True, source_id: str | None = None
+    ) -> Project:
+        """Make a project; ``source_id`` is stored as our marker. Raises Conflict if the name is taken."""
+
+    @abstractmethod
+    def delete_project(self, project_id: str) -> None:
+        """Delete a project."""
+
+    @abstractmethod
+    def list_users(self) -> list[User]:
+        """All users (read only)."""
+
+    @abstractmethod
+    def get_user(self, user_id: str) -> User:
+        """One user by id (read only)."""
+
+    @abstractmethod
+    def find_user(self, name: str) -> User | None:
+        """The user of that name, or None (read only)."""
+
+    @abstractmethod
+    def create_user(
+        self,
+        name: str,
+        *,
+        password: str,
+        email: str | None = None,
+        enabled: bool = True,
+        default_project_id: str | None = None,
+        description: str = "",
+        source_id: str | None = None,
+    ) -> User:
+        """Make a user. The password is never logged. Raises Conflict if the name is taken."""
+
+    @abstractmethod
+    def set_user_password(self, user_id: str, password: str) -> None:
+        """Give a user another password (only ever used on users that pumphouse made)."""
+
+    @abstractmethod
+    def set_user_enabled(self, user_id: str, *, enabled: bool) -> None:
+        """Enable or disable a user."""
+
+    @abstractmethod
+    def delete_user(self, user_id: str) -> None:
+        """Delete a user."""
+
+    @abstractmethod
+    def list_roles(self) -> list[Role]:
+        """All roles (read only)."""
+
+    @abstractmethod
+    def find_role(self, name: str) -> Role | None:
+        """The role of that name, compared case-insensitively as current databases do, or None (read only)."""
+
+    @abstractmethod
+    def create_role(self, name: str) -> Role:
+        """Make a role. Raises Conflict if the name is taken."""
+
+    @abstractmethod
+    def delete_role(self, role_id: str) -> None:
+        """Delete a role."""
+
+    @abstractmethod
+    def list_assignments(self) -> list[Assignment]:
+        """Every role of every user in every project (read only; groups and domains are left out)."""
+
+    @abstractmethod
+    def has_role(self, assignment: Assignment) -> bool:
+        """Whether that assignment exists (read only)."""
+
+    @abstractmethod
+    def grant_role(self, assignment: Assignment) -> None:
+        """Give the role; a second grant changes nothing."""
+
+    @abstractmethod
+    def revoke_role(self, assignment: Assignment) -> None:
+        """Take the role away; revoking what is not there changes nothing."""
+
+
+class Images(ABC):
+    """Glance."""
+
+    @abstractmethod
+    def list_images(self) -> list[Image]:
+        """Every project's images, queued and killed ones too, with members (read only)."""
+
+    @abstractmethod
+    def get_image(self, image_id: str) -> Image:
+        """One image by id (read only)."""
+
+    @abstractmethod
+    def find_images(self, **properties: str) -> list[Image]:
+        """Images that carry all these custom properties (read only)."""
+
+    @abstractmethod
+    def download(self, image_id: str, *, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        """The image's bytes, streamed. Raises before the first chunk when the image has no data."""
+
+    @abstractmethod
+    def create_image(
+        self,
+        image: Image,
+        *,
+        image_id: str | None = None,
+        owner_id: str | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> Image:
+        """Make a ``queued`` record like ``image`` (name, formats, min sizes, properties, tags; not protected).
+
+        ``visibility`` is copied; ``shared`` where ``image`` has members. ``image_id`` asks for that id: Conflict
+        if it was ever used. ``properties`` replace the image's own.
+        """
+
+    @abstractmethod
+    def upload(self, image_id: str, chunks: Iterable[bytes]) -> None:
+        """Stream the bytes into a queued image; afterwards it is active, or the call raised."""
+
+    @abstractmethod
+    def set_protected(self, image_id: str, *, protected: bool) -> None:
+        """Set or clear delete protection."""
+
+    @abstractmethod
+    def add_member(self, image_id: str, project_id: str) -> None:
+        """Share an image with a project and accept it there if the API lets us; repeating is harmless."""
+
+    @abstractmethod
+    def delete_image(self, image_id: str) -> None:
+        """Delete an image (protected ones are refused by Glance)."""
+
+
+class Compute(ABC):
+    """Nova without its network parts."""
+
+    @abstractmethod
+    def list_servers(self, *, project_id: str | None = None) -> list[Server]:
+        """All servers of all projects (or of one), complete beyond ``osapi_max_limit`` (read only)."""
+
+    @abstractmethod
+    def get_server(self, server_id: str) -> Server:
+        """One server by id (read only)."""
+
+    @abstractmethod
+    def find_server(self, server_id: str) -> Server | None:
+        """One server by id, or None when it is gone (read only)."""
+
+    @abstractmethod
+    def create_server(self, spec: ServerSpec) -> str:
+        """Ask for a server in the caller's project as the caller; returns its id at once (status BUILD)."""
+
+    @abstractmethod
+    def stop_server(self, server_id: str) -> None:
+        """Shut a server down (asynchronous); one that is stopped already is left alone."""
+
+    @abstractmethod
+    def start_server(self, server_id: str) -> None:
+        """Start a stopped server (asynchronous); one that runs already is left alone."""
+
+    @abstractmethod
+    def delete_server(self, server_id: str) -> None:
+        """Delete a server (asynchronous)."""
+
+    @abstractmethod
+    def wait_server(self, server_id: str, *statuses: str, timeout_s: float) -> Server:
+        """Poll until the status is one of these *and* no task is under way; returns it.
+
+        Raises ActionTimeout, or CloudError at once when the server goes to ERROR and that was not asked for.
+        """
+
+    @abstractmethod
+    def wait_server_gone(self, server_id: str, *, timeout_s: float) -> None:
+        """Poll until the server does not exist."""
+
+    @abstractmethod
+    def delete_server_metadata(self, server_id: str, key: str) -> None:
+        """Remove one metadata key; a key that is not there changes nothing."""
+
+    @abstractmethod
+    def list_flavors(self) -> list[Flavor]:
+        """Public and private flavors with extra specs and access lists (read only)."""
+
+    @abstractmethod
+    def find_flavor(self, flavor_id: str) -> Flavor | None:
+        """One flavor by id, or None (read only)."""
+
+    @abstractmethod
+    def create_flavor(self, flavor: Flavor) -> Flavor:
+        """Make a flavor with that id, extra specs and access list. Raises Conflict if id or name is taken."""
+
+    @abstractmethod
+    def delete_flavor(self, flavor_id: str) -> None:
+        """Delete a flavor."""
+
+    @abstractmethod
+    def list_keypairs(self) -> list[Keypair]:
+        """The *caller's own* keypairs: Nova shows nobody else's (read only)."""
+
+    @abstractmethod
+    def create_keypair(self, name: str, public_key: str) -> Keypair:
+        """Import a public key for the caller. Raises Conflict if the name is taken."""
+
+    @abstractmethod
+    def delete_keypair(self, name: str) -> None:
+        """Delete a keypair of the caller."""
+
+    @abstractmethod
+    def list_services(self) -> list[Service]:
+        """Nova's services on all hosts (read only)."""
+
+    @abstractmethod
+    def list_hypervisors(self) -> list[Hypervisor]:
+        """All hypervisors (read only)."""
+
+    @abstractmethod
+    def get_quota(self, project_id: str) -> Quota:
+        """Compute quota limits of one project (read only)."""
+
+    @abstractmethod
+    def get_default_quota(self) -> Quota:
+        """The limits that a new project gets (read only; ``project_id`` is empty)."""
+
+    @abstractmethod
+    def set_quota(self, project_id: str, limits: Mapping[str, int]) -> None:
+        """Set some of a project's limits."""
+
+    @abstractmethod
+    def find_extension(self, alias: str) -> bool:
+        """Whether the API announces that extension (read only)."""
+
+
+class Networking(ABC):
+    """What nova-network and Neutron both can do."""
+
+    @abstractmethod
+    def list_networks(self) -> list[Network]:
+        """All networks (read only)."""
+
+    @abstractmethod
+    def list_security_groups(self) -> list[SecurityGroup]:
+        """All projects' security groups with their rules (read only)."""
+
+    @abstractmethod
+    def list_floating_ips(self) -> list[FloatingIp]:
+        """Every allocated floating IP of every project, with the server it is bound to (read only)."""
+
+    @abstractmethod
+    def floating_pools(self) -> dict[str, tuple[str, ...]]:
+        """Pool name (or external network name) -> its CIDRs, where known (read only)."""
+
+
+class NovaNetwork(Networking):
+    """nova-network's own verbs (source side)."""
+
+    @abstractmethod
+    def fixed_ip_state(self, address: str) -> str:
+        """``free``, ``used``, ``reserved`` or ``outside`` (not of any network) (read only)."""
+
+    @abstractmethod
+    def reserve_fixed_ip(self, address: str) -> None:
+        """Keep the source from ever handing that address out; repeating is harmless."""
+
+    @abstractmethod
+    def unreserve_fixed_ip(self, address: str) -> None:
+        """Undo :meth:`reserve_fixed_ip`; repeating is harmless."""
+
+    @abstractmethod
+    def associate_floating_ip(
+        self, server_id: str, address: str, *, fixed_address: str | None = None
+    ) -> None:
+        """Bind an allocated floating IP to a server; repeating is harmless."""
+
+    @abstractmethod
+    def disassociate_floating_ip(self, server_id: str, address: str) -> None:
+        """Unbind; it stays allocated to its project. Unbinding what is not bound changes nothing."""
+
+
+class Neutron(Networking):
+    """Neutron's own verbs (destination side)."""
+
+    @abstractmethod
+    def create_network(self, network: Network) -> Network:
+        """Make a network and its subnet (name, cidr, gateway, dns, pools, shared, dhcp, project_id).
+
+        A network without its subnet is removed again when the subnet is refused.
+        """
+
+    @abstractmethod
+    def delete_network(self, network_id: str) -> None:
+        """Delete a network and its subnets."""
+
+    @abstractmethod
+    def find_router(self, network_id: str) -> tuple[str, str] | None:
+        """(router id, external network id) of a router that joins this network to an external one, or None."""
+
+    @abstractmethod
+    def find_router_by_name(self, name: str) -> str | None:
+        """A router's id by name, or None (read only)."""
+
+    @abstractmethod
+    def create_router(self, name: str, *, external_network_id: str, subnet_id: str) -> str:
+        """Make a router with a gateway in the external network and an interface in the subnet; returns its id.
+
+        Finishes a router of that name that an earlier, interrupted call left incomplete.
+        """
+
+    @abstractmethod
+    def delete_router(self, router_id: str) -> None:
+        """Remove a router's interfaces and gateway, then the router."""
+
+    @abstractmethod
+    def list_ports(self, *, network_id: str | None = None, server_id: str | None = None) -> list[Port]:
+        """Ports of all projects (read only)."""
+
+    @abstractmethod
+    def find_port(self, network_id: str, address: str) -> Port | None:
+        """The port that holds that address, or None (read only)."""
+
+    @abstractmethod
+    def get_port(self, port_id: str) -> Port:
+        """One port by id (read only)."""
+
+    @abstractmethod
+    def create_port(
+        self,
+        *,
+        name: str,
+        network: Network,
+        project_id: str,
+        address: str,
+        mac: str | None,
+        security_group_ids: Sequence[str],
+    ) -> Port:
+        """Make an unbound port with that fixed IP and MAC. Raises Conflict if either is taken."""
+
+    @abstractmethod
+    def delete_port(self, port_id: str) -> None:
+        """Delete a port."""
+
+    @abstractmethod
+    def create_security_group(self, project_id: str, name: str, description: str) -> SecurityGroup:
+        """Make a group in a project (Neutron adds its two egress rules by itself)."""
+
+    @abstractmethod
+    def delete_security_group(self, group_id: str) -> None:
+        """Delete a group."""
+
+    @abstractmethod
+    def add_security_group_rule(self, group_id: str, project_id: str, rule: SecurityGroupRule) -> None:
+        """Add a rule (``rule.id`` is ignored); one that exists already changes nothing."""
+
+    @abstractmethod
+    def delete_security_group_rule(self, rule_id: str) -> None:
+        """Delete a rule."""
+
+    @abstractmethod
+    def find_floating_ip(self, address: str) -> FloatingIp | None:
+        """The floating IP with that address, or None (read only)."""
+
+    @abstractmethod
+    def create_floating_ip(self, *, external_network_id: str, project_id: str, address: str) -> FloatingIp:
+        """Allocate that very address to a project. Raises Conflict if it is taken."""
+
+    @abstractmethod
+    def bind_floating_ip(self, floating_ip_id: str, port_id: str | None) -> None:
+        """Bind to a port (None: unbind); repeating is harmless."""
+
+    @abstractmethod
+    def delete_floating_ip(self, floating_ip_id: str) -> None:
+        """Release a floating IP."""
+
+
+class Cloud(ABC):
+    """One cloud as one user. ``network`` is :class:`NovaNetwork` or :class:`Neutron`."""
+
+    name: str
+    side: str
+    identity: Identity
+    images: Images
+    compute: Compute
+
+    @property
+    @abstractmethod
+    def facts(self) -> CloudFacts:
+        """What the cloud told about itself (read only; asked once)."""
+
+    @property
+    @abstractmethod
+    def nova_network(self) -> NovaNetwork:
+        """nova-network's verbs; raises CloudError naming the cloud when it has Neutron instead."""
+
+    @property
+    @abstractmethod
+    def neutron(self) -> Neutron:
+        """Neutron's verbs; raises CloudError naming the cloud when it has nova-network instead."""
+
+    @property
+    @abstractmethod
+    def network(self) -> Networking:
+        """Whichever of the two this cloud has."""
+
+    @property
+    @abstractmethod
+    def user_id(self) -> str:
+        """Id of the user we are on this cloud."""
+
+    @property
+    @abstractmethod
+    def project_id(self) -> str:
+        """Id of the project we are scoped to."""
+
+    @abstractmethod
+    def as_user(self, *, user_id: str, password: str, project_id: str) -> Cloud:
+        """The same cloud as another user in another project (nothing is asked until the first verb)."""
+
+    @abstractmethod
+    def in_project(self, project_id: str) -> Cloud:
+        """The same cloud and user, scoped to another project (needs a role there)."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the HTTP connections."""

@@ -1,0 +1,224 @@
+"""The site: two clouds and where things are kept, from ``clouds.yaml`` and ``site.yaml``.
+
+``clouds.yaml``/``secure.yaml`` are openstacksdk's own files; ``site.yaml`` says which of their entries is
+the source and which the destination, and everything that they have no place for. Secrets are never read
+from ``site.yaml``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from pumphouse.errors import SiteError
+
+SCHEMA_VERSION = 1
+
+_NAME = {"type": "string", "minLength": 1}
+_PROBE = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["kind"],
+    "properties": {
+        "kind": {"enum": ["none", "tcp", "http"]},
+        "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+        "path": {"type": "string", "pattern": "^/"},
+        "timeout_s": {"type": "number", "exclusiveMinimum": 0},
+    },
+}
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["schema", "source", "destination"],
+    "properties": {
+        "schema": {"const": SCHEMA_VERSION},
+        "name": _NAME,
+        "clouds_yaml": _NAME,
+        "journal": _NAME,
+        "records": _NAME,
+        "work": _NAME,
+        "source": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["cloud"],
+            "properties": {
+                "cloud": _NAME,
+                "owners": {"type": "object", "additionalProperties": _NAME},
+            },
+        },
+        "destination": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["cloud"],
+            "properties": {
+                "cloud": _NAME,
+                "networks": {"type": "object", "additionalProperties": _NAME},
+                "floating_pools": {"type": "object", "additionalProperties": _NAME},
+                "roles": {"type": "object", "additionalProperties": _NAME},
+            },
+        },
+        "probe": _PROBE,
+        "probes": {"type": "object", "additionalProperties": _PROBE},
+        "limits": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "parallel": {"type": "integer", "minimum": 1, "maximum": 64},
+                "hold_s": {"type": "number", "minimum": 0},
+                "action_timeout_s": {"type": "number", "exclusiveMinimum": 0},
+            },
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """How to ask a guest whether it serves: ``tcp`` connects, ``http`` wants a status below 500, ``none`` asks nothing."""
+
+    kind: str = "none"
+    port: int = 22
+    path: str = "/"
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Site:
+    """A validated ``site.yaml``. Paths are absolute; cloud names are entries of ``clouds_yaml``."""
+
+    path: Path
+    name: str
+    clouds_yaml: Path | None
+    source_cloud: str
+    destination_cloud: str
+    owners: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
+    floating_pools: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
+    journal_url: str = ""
+    records_dir: Path = Path("records")
+    work_dir: Path = Path("work")
+    probe: ProbeSpec = field(default_factory=ProbeSpec)
+    probes: Mapping[str, ProbeSpec] = field(default_factory=dict)
+    parallel: int = 4
+    hold_s: float = 3600.0
+    action_timeout_s: float = 600.0
+
+    def probe_for(self, server_name: str, server_id: str) -> ProbeSpec:
+        """The probe of one server: by id, else by name, else the site's default."""
+        return self.probes.get(server_id) or self.probes.get(server_name) or self.probe
+
+    @property
+    def secrets_file(self) -> Path:
+        """Where one-time secrets of users made at the destination are handed over (mode 0600)."""
+        return self.work_dir / "handover-secrets.yaml"
+
+
+def load_site(path: str | Path) -> Site:
+    """Read and validate a ``site.yaml`` (read only, no network).
+
+    :raises SiteError: naming file, key and remedy.
+    """
+    file = Path(path).expanduser().resolve()
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SiteError(
+            f"Site file {file} does not exist.",
+            remedy="give --site PATH, or start a simulated site with `pumphouse lab up`.",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SiteError(
+            f"Site file {file} cannot be read: {error}.", remedy="check the path and its rights."
+        ) from error
+    except yaml.YAMLError as error:
+        raise SiteError(
+            f"Site file {file} is not YAML: {_first_line(error)}.", remedy="mend the syntax there."
+        ) from error
+    validator = jsonschema.Draft202012Validator(_SCHEMA)
+    problems = sorted(validator.iter_errors(raw), key=lambda e: list(map(str, e.absolute_path)))
+    if problems:
+        lines = "; ".join(_explain(problem) for problem in problems)
+        raise SiteError(
+            f"Site file {file}: {lines}.",
+            remedy="compare with the commented example in the README, section 'Real clouds'.",
+        )
+    return _build(file, raw)
+
+
+def _build(file: Path, raw: dict[str, Any]) -> Site:
+    base = file.parent
+    source, destination, limits = raw["source"], raw["destination"], raw.get("limits", {})
+    if source["cloud"] == destination["cloud"]:
+        raise SiteError(
+            f"Site file {file}: source.cloud and destination.cloud are both '{source['cloud']}'.",
+            remedy="name two different entries of clouds.yaml: moving a cloud into itself would delete servers.",
+        )
+    clouds_yaml = base / raw["clouds_yaml"] if "clouds_yaml" in raw else None
+    if clouds_yaml is None and (base / "clouds.yaml").exists():
+        clouds_yaml = base / "clouds.yaml"
+    if clouds_yaml is not None and not clouds_yaml.exists():
+        raise SiteError(
+            f"Site file {file}: clouds_yaml names {clouds_yaml}, which does not exist.",
+            remedy="correct the path (it is relative to site.yaml), or leave the key out to use openstacksdk's search path.",
+        )
+    work = base / raw.get("work", "work")
+    journal = raw.get("journal", "sqlite:///journal.db")
+    if journal.startswith("sqlite:///") and not journal.startswith("sqlite:////"):
+        journal = f"sqlite:///{base / journal.removeprefix('sqlite:///')}"
+    return Site(
+        path=file,
+        name=raw.get("name", base.name),
+        clouds_yaml=clouds_yaml,
+        source_cloud=source["cloud"],
+        destination_cloud=destination["cloud"],
+        owners=dict(source.get("owners", {})),
+        networks=dict(destination.get("networks", {})),
+        floating_pools=dict(destination.get("floating_pools", {})),
+        roles=dict(destination.get("roles", {})),
+        journal_url=journal,
+        records_dir=base / raw.get("records", "records"),
+        work_dir=work,
+        probe=ProbeSpec(**raw.get("probe", {})),
+        probes={name: ProbeSpec(**spec) for name, spec in raw.get("probes", {}).items()},
+        parallel=limits.get("parallel", 4),
+        hold_s=float(limits.get("hold_s", 3600.0)),
+        action_timeout_s=float(limits.get("action_timeout_s", 600.0)),
+    )
+
+
+def _explain(problem: jsonschema.ValidationError) -> str:
+    where = ".".join(str(part) for part in problem.absolute_path) or "top level"
+    if problem.validator == "required":
+        missing = [key for key in problem.validator_value if key not in problem.instance]
+        return f"{where}: required key {', '.join(map(repr, missing))} is missing"
+    if problem.validator == "additionalProperties" and isinstance(problem.instance, dict):
+        known = problem.schema.get("properties", {})
+        extra = [key for key in problem.instance if key not in known]
+        return f"{where}: unknown key {', '.join(map(repr, extra))} (known: {', '.join(sorted(known))})"
+    # never echo the value: somebody may have put a secret here
+    expected = {
+        "type": f"must be of type {problem.validator_value}",
+        "const": f"must be {problem.validator_value}",
+        "enum": f"must be one of {', '.join(map(str, problem.validator_value or []))}"
+        if problem.validator == "enum"
+        else "",
+    }
+    return f"{where}: {expected.get(str(problem.validator)) or f'violates {problem.validator} {problem.validator_value}'}"
+
+
+def _first_line(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or type(error).__name__
+    return f"{what} at line {mark.line + 1}" if mark is not None else str(what)
+
+
+def contains(cidr: str | None, address: str) -> bool:
+    """Whether an address lies in a CIDR; an unknown CIDR contains nothing."""
+    return cidr is not None and ipaddress.ip_address(address) in ipaddress.ip_network(cidr, strict=False)

@@ -195,22 +195,23 @@ def _build(file: Path, raw: dict[str, Any]) -> Site:
 
 def _explain(problem: jsonschema.ValidationError) -> str:
     where = ".".join(str(part) for part in problem.absolute_path) or "top level"
+    rule: Any = problem.validator_value
+    schema: Any = problem.schema
     if problem.validator == "required":
-        missing = [key for key in problem.validator_value if key not in problem.instance]
+        missing = [key for key in rule if key not in problem.instance]
         return f"{where}: required key {', '.join(map(repr, missing))} is missing"
     if problem.validator == "additionalProperties" and isinstance(problem.instance, dict):
-        known = problem.schema.get("properties", {})
+        known = schema.get("properties", {})
         extra = [key for key in problem.instance if key not in known]
         return f"{where}: unknown key {', '.join(map(repr, extra))} (known: {', '.join(sorted(known))})"
-    # never echo the value: somebody may have put a secret here
-    expected = {
-        "type": f"must be of type {problem.validator_value}",
-        "const": f"must be {problem.validator_value}",
-        "enum": f"must be one of {', '.join(map(str, problem.validator_value or []))}"
-        if problem.validator == "enum"
-        else "",
-    }
-    return f"{where}: {expected.get(str(problem.validator)) or f'violates {problem.validator} {problem.validator_value}'}"
+    # the value itself is never echoed: somebody may have put a secret here
+    if problem.validator == "type":
+        return f"{where}: must be of type {rule}"
+    if problem.validator == "const":
+        return f"{where}: must be {rule}"
+    if problem.validator == "enum":
+        return f"{where}: must be one of {', '.join(map(str, rule))}"
+    return f"{where}: violates {problem.validator} {rule}"
 
 
 def _first_line(error: Exception) -> str:

@@ -316,9 +316,7 @@ class NovaNetwork(Networking):
         """Undo :meth:`reserve_fixed_ip`; repeating is harmless."""
 
     @abstractmethod
-    def associate_floating_ip(
-        self, server_id: str, address: str, *, fixed_address: str | None = None
-    ) -> None:
+    def associate_floating_ip(self, server_id: str, address: str, *, fixed_address: str | None = None) -> None:
         """Bind an allocated floating IP to a server; repeating is harmless."""
 
     @abstractmethod

@@ -100,9 +100,7 @@ class Layer2:
         """A cloud starts to answer for a floating address."""
         holders = self.floating.setdefault(address, set())
         if holders - {(cloud, server_id)}:
-            self._violate(
-                "duplicate-floating-ip", address, f"{cloud}/{server_id} took it from {sorted(holders)}"
-            )
+            self._violate("duplicate-floating-ip", address, f"{cloud}/{server_id} took it from {sorted(holders)}")
         holders.add((cloud, server_id))
         self._note("float-on", cloud, server_id, address)
 

@@ -80,7 +80,7 @@ _SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class ProbeSpec:
-    """How to ask a guest whether it serves: ``tcp`` connects, ``http`` wants a status below 500, ``none`` asks nothing."""
+    """How to ask a guest whether it serves: ``tcp`` connects, ``http`` wants a status below 500."""
 
     kind: str = "none"
     port: int = 22
@@ -166,7 +166,7 @@ def _build(file: Path, raw: dict[str, Any]) -> Site:
     if clouds_yaml is not None and not clouds_yaml.exists():
         raise SiteError(
             f"Site file {file}: clouds_yaml names {clouds_yaml}, which does not exist.",
-            remedy="correct the path (it is relative to site.yaml), or leave the key out to use openstacksdk's search path.",
+            remedy="correct the path (it is relative to site.yaml), or leave the key out: openstacksdk then searches.",
         )
     work = base / raw.get("work", "work")
     journal = raw.get("journal", "sqlite:///journal.db")
@@ -197,12 +197,13 @@ def _explain(problem: jsonschema.ValidationError) -> str:
     where = ".".join(str(part) for part in problem.absolute_path) or "top level"
     rule: Any = problem.validator_value
     schema: Any = problem.schema
+    value: Any = problem.instance
     if problem.validator == "required":
-        missing = [key for key in rule if key not in problem.instance]
+        missing = [key for key in rule if key not in value]
         return f"{where}: required key {', '.join(map(repr, missing))} is missing"
-    if problem.validator == "additionalProperties" and isinstance(problem.instance, dict):
+    if problem.validator == "additionalProperties" and isinstance(value, dict):
         known = schema.get("properties", {})
-        extra = [key for key in problem.instance if key not in known]
+        extra = [key for key in value if key not in known]
         return f"{where}: unknown key {', '.join(map(repr, extra))} (known: {', '.join(sorted(known))})"
     # the value itself is never echoed: somebody may have put a secret here
     if problem.validator == "type":

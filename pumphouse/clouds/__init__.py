@@ -1,1 +1,27 @@
-"""Placeholder."""
+"""Clouds: one set of verbs for both sides, whatever their release.
+
+:func:`connect` logs in to a cloud of ``clouds.yaml`` and returns a :class:`~pumphouse.clouds.api.Cloud`. Which API
+versions it has (Keystone v2.0/v3, Glance v1/v2, nova-network or Neutron) is found out there and ends here: nothing
+above this package sees an HTTP path, a microversion or a release's name. ``http`` is the only module that speaks
+HTTP; ``faults`` turns error answers into our errors, ``parse`` turns foreign JSON into text and numbers, and one
+module per service turns those into the records of :mod:`pumphouse.model`.
+"""
+
+from __future__ import annotations
+
+from pumphouse.clouds.api import Cloud, Compute, Identity, Images, Networking, Neutron, NovaNetwork
+from pumphouse.clouds.cloud import OpenStackCloud
+from pumphouse.clouds.connect import connect, connect_site
+
+__all__ = [
+    "Cloud",
+    "Compute",
+    "Identity",
+    "Images",
+    "Networking",
+    "Neutron",
+    "NovaNetwork",
+    "OpenStackCloud",
+    "connect",
+    "connect_site",
+]

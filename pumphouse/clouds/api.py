@@ -328,6 +328,10 @@ class Neutron(Networking):
     """Neutron's own verbs (destination side)."""
 
     @abstractmethod
+    def list_security_groups(self, *, project_id: str | None = None) -> list[SecurityGroup]:
+        """All groups, or one project's; asked for one, Neutron makes its ``default`` group if need be."""
+
+    @abstractmethod
     def create_network(self, network: Network) -> Network:
         """Make a network and its subnet (name, cidr, gateway, dns, pools, shared, dhcp, project_id).
 

@@ -13,10 +13,15 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from pumphouse.lab.faults import Faults
+
 
 @dataclass(frozen=True)
 class Timing:
-    """How long actions take, in seconds of real time; ``scale`` multiplies all of them."""
+    """How long actions take, in seconds of real time; ``scale`` multiplies all of them.
+
+    ``fixed_ip_release_s`` is how long nova-network still counts a deleted server's address as taken.
+    """
 
     boot_s: float = 1.5
     stop_s: float = 0.8
@@ -26,6 +31,8 @@ class Timing:
     guest_boot_s: float = 0.4
     migrate_s: float = 1.5
     snapshot_s: float = 1.0
+    suspend_s: float = 0.5
+    fixed_ip_release_s: float = 10.0
     image_mib_per_s: float = 2000.0
     scale: float = 1.0
 
@@ -54,25 +61,33 @@ class Guest:
     address: str
     mac: str
     server: asyncio.AbstractServer | None = None
+    connections: set[asyncio.StreamWriter] = field(default_factory=set)
 
 
 @dataclass
 class Layer2:
-    """The shared Private and Public networks: who is alive on which address."""
+    """The shared Private and Public networks: who is alive on which address.
+
+    ``socket_cap`` bounds the sockets: guests beyond it are alive (and can be in violation) but do not listen.
+    """
 
     guest_port: int
     guests: dict[tuple[str, str, str], Guest] = field(default_factory=dict)
     floating: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     history: list[dict[str, object]] = field(default_factory=list)
+    socket_cap: int = 300
+    _by_address: dict[str, list[Guest]] = field(default_factory=dict)
 
     async def power_on(self, guest: Guest) -> None:
         """Bring a guest alive on its address; a second live copy is a violation, not an error."""
         key = (guest.cloud, guest.server_id, guest.address)
         if key in self.guests:
             return
-        others = [g for g in self.guests.values() if g.address == guest.address]
+        sharers = self._by_address.setdefault(guest.address, [])
+        others = list(sharers)
         self.guests[key] = guest
+        sharers.append(guest)
         self._note("on", guest.cloud, guest.server_id, guest.address)
         for other in others:
             self._violate(
@@ -84,17 +99,33 @@ class Layer2:
             await self._listen(guest)
 
     async def power_off(self, cloud: str, server_id: str) -> None:
-        """Take every address of a server off the network."""
+        """Take every address of a server off the network; open connections are cut."""
         for key in [k for k in self.guests if k[:2] == (cloud, server_id)]:
             guest = self.guests.pop(key)
+            sharers = self._by_address[guest.address]
+            sharers.remove(guest)
             self._note("off", cloud, server_id, guest.address)
             if guest.server is not None:
                 guest.server.close()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(guest.server.wait_closed(), 1)
-                heirs = [g for g in self.guests.values() if g.address == guest.address]
-                if heirs:
-                    await self._listen(heirs[0])
+                guest.server = None
+                for writer in list(guest.connections):
+                    writer.transport.abort()
+                if sharers:
+                    await self._listen(sharers[0])
+
+    async def close(self) -> None:
+        """Take everybody off the network (the site is being switched off; nothing is recorded)."""
+        for guest in self.guests.values():
+            if guest.server is not None:
+                guest.server.close()
+                for writer in list(guest.connections):
+                    writer.transport.abort()
+        self.guests.clear()
+        self._by_address.clear()
+
+    def is_alive(self, cloud: str, server_id: str) -> bool:
+        """Whether a server is on the network."""
+        return any(key[:2] == (cloud, server_id) for key in self.guests)
 
     def bind_floating(self, address: str, cloud: str, server_id: str) -> None:
         """A cloud starts to answer for a floating address."""
@@ -112,16 +143,38 @@ class Layer2:
             self._note("float-off", cloud, holder[1], address)
 
     async def _listen(self, guest: Guest) -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-                await asyncio.wait_for(reader.readuntil(b"\n"), 5)
-                body = f"{guest.name} {guest.server_id} {guest.cloud}\n".encode()
-                head = f"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
-                writer.write(head.encode() + body)
-                await writer.drain()
-            writer.close()
+        if sum(1 for g in self.guests.values() if g.server is not None) >= self.socket_cap:
+            return
 
-        guest.server = await asyncio.start_server(answer, guest.address, self.guest_port)
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            guest.connections.add(writer)
+            try:
+                async with asyncio.timeout(5):
+                    # a close with unread input would reset the connection and could destroy the answer
+                    first = await reader.readline()
+                    line = first
+                    while line.strip():
+                        line = await reader.readline()
+                    if first:
+                        body = f"{guest.name} {guest.server_id} {guest.cloud}\n".encode()
+                        head = f"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
+                        writer.write(head.encode() + body)
+                        await writer.drain()
+            except (OSError, TimeoutError, ValueError):
+                pass
+            finally:
+                guest.connections.discard(writer)
+                with contextlib.suppress(OSError):
+                    writer.close()
+
+        try:
+            guest.server = await asyncio.start_server(answer, guest.address, self.guest_port)
+        except OSError as error:
+            self._violate("address-not-ours", guest.address, f"{guest.cloud}/{guest.server_id} cannot listen: {error}")
+            return
+        if (guest.cloud, guest.server_id, guest.address) not in self.guests:
+            guest.server.close()
+            guest.server = None
 
     def _violate(self, kind: str, address: str, detail: str) -> None:
         self.violations.append(Violation(datetime.now(UTC), kind, address, detail))
@@ -134,10 +187,15 @@ class Layer2:
 
 @dataclass
 class World:
-    """One simulated site's physics."""
+    """One simulated site's physics. ``dir`` is where the clouds may keep image bytes.
+
+    Each HTTP application takes ``faults.middleware(service)`` as its outermost middleware, so that any
+    request can be made slow or made to fail.
+    """
 
     timing: Timing
     layer2: Layer2
     fixed_cidr: str
     floating_cidr: str
     dir: str = ""
+    faults: Faults = field(default_factory=Faults)

@@ -1,0 +1,209 @@
+"""One cloud as one user: the services' verbs put together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import requests
+from keystoneauth1.identity import v2, v3
+from keystoneauth1.session import Session, TCPKeepAliveAdapter
+
+from pumphouse.clouds.api import Cloud, Identity, Images, Networking, Neutron, NovaNetwork
+from pumphouse.clouds.compute import NovaCompute
+from pumphouse.clouds.discovery import Layout, required
+from pumphouse.clouds.http import Service, Wire
+from pumphouse.clouds.identity import IdentityV3
+from pumphouse.clouds.identity_v2 import IdentityV2
+from pumphouse.clouds.images import ImagesV2
+from pumphouse.clouds.images_v1 import ImagesV1
+from pumphouse.clouds.neutron import NeutronNetworking
+from pumphouse.clouds.nova_network import NovaNetworking
+from pumphouse.clouds.parse import root_of
+from pumphouse.errors import CloudError
+from pumphouse.model import CloudFacts
+
+_CONNECTIONS = 32
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How to check the cloud's certificate and which one to show: requests' ``verify`` and ``cert``."""
+
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+
+
+def new_session(auth: object, tls: Tls) -> Session:
+    """A keystoneauth session whose connections suit a dozen threads."""
+    http = requests.Session()
+    for scheme in ("http://", "https://"):
+        http.mount(scheme, TCPKeepAliveAdapter(pool_connections=_CONNECTIONS, pool_maxsize=_CONNECTIONS))
+    return Session(auth=auth, session=http, verify=tls.verify, cert=tls.cert, app_name="pumphouse")
+
+
+class OpenStackCloud(Cloud):
+    """A real cloud over HTTP.
+
+    :param password: our user's, to log in to other projects; None when clouds.yaml logs in by other means.
+    :param user_id: known beforehand for :meth:`as_user`, else asked.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        layout: Layout,
+        *,
+        side: str,
+        tls: Tls,
+        password: str | None,
+        user_id: str | None = None,
+        project_id: str | None = None,
+    ) -> None:
+        self.name = wire.cloud
+        self.side = side
+        self._wire = wire
+        self._layout = layout
+        self._tls = tls
+        self._password = password
+        self._user_id = user_id
+        self._project_id = project_id
+        compute = Service(wire, "compute", lambda: required(wire, "compute"))
+        self.compute = NovaCompute(compute, lambda: self.user_id, lambda: self.project_id)
+        self.identity: Identity = self._identity()
+        self.images: Images = self._images()
+        self._nova_network = NovaNetworking(compute, self.compute, self._newer_compute)
+        self._neutron = None
+        if layout.network_root is not None:
+            base = f"{layout.network_root}/v2.0"
+            self._neutron = NeutronNetworking(Service(wire, "network", lambda: base))
+
+    def __repr__(self) -> str:
+        return f"<{self.side} cloud {self.name!r} at {self._wire.auth_url}>"
+
+    @property
+    def facts(self) -> CloudFacts:
+        """What the cloud told about itself (read only; asked once)."""
+        access = self._wire.access()
+        roles = ", ".join(sorted(access.role_names)) or "none"
+        return CloudFacts(
+            cloud=self.name,
+            side=self.side,
+            auth_url=self._wire.auth_url,
+            region=self._wire.region,
+            release=self._layout.release,
+            identity_api=self._layout.identity_api,
+            image_api=self._layout.image_api,
+            compute_api=self._layout.compute_api,
+            network_service="nova-network" if self._neutron is None else "neutron",
+            project_name=access.project_name or "",
+            user_name=access.username or "",
+            tls_verified=self._wire.auth_url.startswith("https:") and bool(self._tls.verify),
+            evidence=(*self._layout.evidence, f"our roles in the project: {roles}"),
+        )
+
+    @property
+    def nova_network(self) -> NovaNetwork:
+        """nova-network's verbs."""
+        if self._neutron is not None:
+            raise CloudError(
+                f"Cloud '{self.name}' has Neutron, not nova-network.",
+                remedy="check in site.yaml which cloud is the source and which the destination.",
+            )
+        return self._nova_network
+
+    @property
+    def neutron(self) -> Neutron:
+        """Neutron's verbs."""
+        if self._neutron is None:
+            raise CloudError(
+                f"Cloud '{self.name}' has nova-network, not Neutron: its catalog has no network service.",
+                remedy="check in site.yaml which cloud is the source and which the destination.",
+            )
+        return self._neutron
+
+    @property
+    def network(self) -> Networking:
+        """Whichever of the two this cloud has."""
+        return self._nova_network if self._neutron is None else self._neutron
+
+    @property
+    def user_id(self) -> str:
+        """Id of our user."""
+        return self._user_id or self._wire.access().user_id or ""
+
+    @property
+    def project_id(self) -> str:
+        """Id of our project."""
+        return self._project_id or self._wire.access().project_id or ""
+
+    @property
+    def wire(self) -> Wire:
+        """The session underneath, for tests and for what has no verb."""
+        return self._wire
+
+    @property
+    def last_request_id(self) -> str | None:
+        """The request id of this thread's last call to this cloud, for the journal."""
+        return self._wire.last_request_id
+
+    def known_secrets(self) -> Iterator[str]:
+        """Passwords and tokens of this cloud and of all clouds made from it, to keep them out of records."""
+        return iter(self._wire.secrets)
+
+    def as_user(self, *, user_id: str, password: str, project_id: str) -> OpenStackCloud:
+        """The same cloud as another user."""
+        self._wire.secrets.add(password)
+        return self._sibling(user_id, password, project_id)
+
+    def in_project(self, project_id: str) -> OpenStackCloud:
+        """The same user in another project."""
+        if self._password is None:
+            raise CloudError(
+                f"Cloud '{self.name}': our user cannot log in to project {project_id}: clouds.yaml has no password.",
+                remedy="use `auth_type: password` for this cloud.",
+            )
+        return self._sibling(self.user_id, self._password, project_id)
+
+    def close(self) -> None:
+        """Close the HTTP connections; clouds made from this one close their own."""
+        self._wire.close()
+
+    def _sibling(self, user_id: str, password: str, project_id: str) -> OpenStackCloud:
+        root = self._layout.identity_root
+        if self._layout.has_v3:
+            auth = v3.Password(f"{root}/v3", user_id=user_id, password=password, project_id=project_id)
+        else:
+            auth = v2.Password(f"{root}/v2.0", user_id=user_id, password=password, tenant_id=project_id)
+        wire = self._wire.with_session(new_session(auth, self._tls))
+        return OpenStackCloud(
+            wire, self._layout, side=self.side, tls=self._tls, password=password,
+            user_id=user_id, project_id=project_id,
+        )  # fmt: skip
+
+    def _identity(self) -> Identity:
+        root = self._layout.identity_root
+        admin_v2 = Service(self._wire, "identity", self._admin_v2)
+        if not self._layout.has_v3:
+            return IdentityV2(admin_v2)
+        v3_api = Service(self._wire, "identity", lambda: f"{root}/v3")
+        return IdentityV3(v3_api, lambda: self._wire.access().project_domain_id or "default", admin_v2)
+
+    def _admin_v2(self) -> str:
+        url = self._wire.catalog_url("identity", "admin") or self._wire.auth_url
+        return f"{root_of(url)}/v2.0"
+
+    def _images(self) -> Images:
+        root = self._layout.image_root
+        v1_api = Service(self._wire, "image", lambda: f"{root}/v1")
+        if self._layout.image_v2 is None:
+            return ImagesV1(v1_api)
+        v2_api = Service(self._wire, "image", lambda: f"{root}/v2")
+        return ImagesV2(v2_api, self._layout.image_v2, v1_api if self._layout.image_v1 else None)
+
+    def _newer_compute(self) -> Service | None:
+        if self._layout.compute_maximum is None or self._layout.compute_maximum < (2, 4):
+            return None
+        url = re.sub(r"/v2(?=/|$)", "/v2.1", required(self._wire, "compute"), count=1)
+        return Service(self._wire, "compute", lambda: url)

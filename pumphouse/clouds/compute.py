@@ -1,0 +1,235 @@
+"""Nova's v2 and v2.1 API without its network parts; no microversion is asked for, so that old and new answer alike."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pumphouse.clouds.api import Compute
+from pumphouse.clouds.flavors import Flavors
+from pumphouse.clouds.http import Service
+from pumphouse.clouds.nova_records import host_service_of, hypervisor_of, keypair_of, quota_of, server_of
+from pumphouse.clouds.paging import all_pages, poll
+from pumphouse.clouds.parse import path
+from pumphouse.errors import ActionTimeout, ApiError, CloudError, NotFound
+from pumphouse.model import Flavor, Hypervisor, Keypair, Quota, Server, ServerSpec
+from pumphouse.model import Service as HostService
+
+
+class NovaCompute(Compute):
+    """Compute over one endpoint.
+
+    :param user_id: who we are: Nova does not say whose keypairs it lists.
+    :param project_id: our project, whose servers are listed without an administrator's rights.
+    :param clock: seconds, ever growing.
+    """
+
+    def __init__(
+        self,
+        api: Service,
+        user_id: Callable[[], str],
+        project_id: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._user_id = user_id
+        self._project_id = project_id
+        self._clock = clock
+        self._flavors = Flavors(api)
+        self._aliases: frozenset[str] | None = None
+        self._lock = threading.Lock()
+
+    def list_servers(self, *, project_id: str | None = None) -> list[Server]:
+        """All servers, by our own loop of markers: Nova's ``next`` links lose the details (read only)."""
+        if project_id is None:
+            filters = {"all_tenants": "1"}
+        elif project_id == self._project_id():
+            filters = {}
+        else:
+            filters = {"all_tenants": "1", "project_id": project_id}
+        found = [server_of(doc) for doc in all_pages(self._api, "servers", filters)]
+        # unknown filters are dropped by Nova without a word
+        wanted = [server for server in found if project_id in (None, server.project_id)]
+        return self._api.wire.each(self._with_macs, wanted)
+
+    def get_server(self, server_id: str) -> Server:
+        """One server by id (read only)."""
+        doc = self._api.get(path("servers", server_id), f"read server {server_id}").doc("server")
+        return self._with_macs(server_of(doc))
+
+    def find_server(self, server_id: str) -> Server | None:
+        """One server by id, or None when it is gone (read only)."""
+        try:
+            return self.get_server(server_id)
+        except NotFound:
+            return None
+
+    def create_server(self, spec: ServerSpec) -> str:
+        """Ask for a server; never repeated by itself. Without ports the cloud picks a network and an address."""
+        body: dict[str, Any] = {
+            "name": spec.name, "flavorRef": spec.flavor_id, "imageRef": spec.image_id, "metadata": dict(spec.metadata),
+            "networks": [{"port": port_id} for port_id in spec.port_ids] or None, "key_name": spec.key_name,
+            "availability_zone": spec.availability_zone, "config_drive": spec.config_drive or None,
+        }  # fmt: skip
+        body = {key: value for key, value in body.items() if value is not None}
+        # the answer carries the server's first root password
+        reply = self._api.post("/servers", {"server": body}, f"create server '{spec.name}'", secret=True)
+        return reply.doc().doc("server").text("id")
+
+    def stop_server(self, server_id: str) -> None:
+        """Shut a server down; it is looked at first, because stopping a stopped one is 400 or 409 by release."""
+        self._act(server_id, "os-stop", "stop", "SHUTOFF", "powering-off")
+
+    def start_server(self, server_id: str) -> None:
+        """Start a stopped server."""
+        self._act(server_id, "os-start", "start", "ACTIVE", "powering-on")
+
+    def delete_server(self, server_id: str) -> None:
+        """Delete a server."""
+        self._api.delete(path("servers", server_id), f"delete server {server_id}")
+
+    def wait_server(self, server_id: str, *statuses: str, timeout_s: float) -> Server:
+        """Poll until status and task state agree."""
+        wanted = {status.upper() for status in statuses}
+
+        def look() -> Server | None:
+            server = self.get_server(server_id)
+            if server.status in wanted and server.task_state is None:
+                return server
+            if server.status == "ERROR" and "ERROR" not in wanted and server.task_state is None:
+                raise CloudError(
+                    f"Cloud '{self._api.wire.cloud}': server {server_id} ('{server.name}') went to ERROR instead of "
+                    f"{' or '.join(sorted(wanted))}: {server.fault or 'Nova tells no fault'}.",
+                    remedy="look at the fault; delete the server or reset its state, then repeat.",
+                )
+            seen.append(f"{server.status}/{server.task_state}")
+            return None
+
+        seen: list[str] = []
+        found = poll(look, timeout_s, clock=self._clock, sleep=self._api.wire.sleep)
+        if found is None:
+            raise self._late(server_id, " or ".join(sorted(wanted)), seen, timeout_s)
+        return found
+
+    def wait_server_gone(self, server_id: str, *, timeout_s: float) -> None:
+        """Poll until the server does not exist."""
+        seen: list[str] = []
+
+        def look() -> bool | None:
+            server = self.find_server(server_id)
+            if server is None or server.status == "DELETED":
+                return True
+            seen.append(f"{server.status}/{server.task_state}")
+            return None
+
+        if poll(look, timeout_s, clock=self._clock, sleep=self._api.wire.sleep) is None:
+            raise self._late(server_id, "gone", seen, timeout_s)
+
+    def delete_server_metadata(self, server_id: str, key: str) -> None:
+        """Remove one metadata key."""
+        self._api.delete(path("servers", server_id, "metadata", key), f"delete metadata '{key}' of server {server_id}")
+
+    def list_flavors(self) -> list[Flavor]:
+        """Public and private flavors with extra specs and access lists (read only)."""
+        return self._flavors.list()
+
+    def find_flavor(self, flavor_id: str) -> Flavor | None:
+        """One flavor by id, or None; old Nova also finds deleted ones here (read only)."""
+        return self._flavors.find(flavor_id)
+
+    def create_flavor(self, flavor: Flavor) -> Flavor:
+        """Make a flavor; one whose specs or access list are refused is removed again."""
+        return self._flavors.create(flavor)
+
+    def delete_flavor(self, flavor_id: str) -> None:
+        """Delete a flavor."""
+        self._flavors.delete(flavor_id)
+
+    def list_keypairs(self) -> list[Keypair]:
+        """Our own keypairs (read only)."""
+        docs = self._api.get("/os-keypairs", "list keypairs").docs("keypairs")
+        return [keypair_of(doc.doc("keypair"), self._user_id()) for doc in docs]
+
+    def create_keypair(self, name: str, public_key: str) -> Keypair:
+        """Import a public key."""
+        body = {"keypair": {"name": name, "public_key": public_key}}
+        reply = self._api.post("/os-keypairs", body, f"create keypair '{name}'")
+        return keypair_of(reply.doc().doc("keypair"), self._user_id())
+
+    def delete_keypair(self, name: str) -> None:
+        """Delete one of our keypairs."""
+        self._api.delete(path("os-keypairs", name), f"delete keypair '{name}'")
+
+    def list_services(self) -> list[HostService]:
+        """Nova's services (read only)."""
+        return [host_service_of(doc) for doc in self._api.get("/os-services", "list services").docs("services")]
+
+    def list_hypervisors(self) -> list[Hypervisor]:
+        """All hypervisors (read only)."""
+        docs = self._api.get("/os-hypervisors/detail", "list hypervisors").docs("hypervisors")
+        return [hypervisor_of(doc) for doc in docs]
+
+    def get_quota(self, project_id: str) -> Quota:
+        """Limits of one project; Nova answers with the defaults for a project it never heard of (read only)."""
+        answer = self._api.get(path("os-quota-sets", project_id), f"read the quota of project {project_id}")
+        return quota_of(answer.doc("quota_set"), project_id)
+
+    def get_default_quota(self) -> Quota:
+        """Limits of a new project (read only)."""
+        answer = self._api.get(path("os-quota-sets", self._project_id(), "defaults"), "read the default quota")
+        return quota_of(answer.doc("quota_set"), "")
+
+    def set_quota(self, project_id: str, limits: Mapping[str, int]) -> None:
+        """Set some limits."""
+        body = {"quota_set": dict(limits)}
+        self._api.put(path("os-quota-sets", project_id), body, f"set the quota of project {project_id}")
+
+    def find_extension(self, alias: str) -> bool:
+        """Whether Nova announces that extension; the list is asked for once (read only)."""
+        return alias in self.extensions()
+
+    def extensions(self) -> frozenset[str]:
+        """The aliases of all extensions (read only; asked once)."""
+        with self._lock:
+            if self._aliases is None:
+                docs = self._api.get("/extensions", "list extensions").docs("extensions")
+                self._aliases = frozenset(doc.text("alias") for doc in docs)
+            return self._aliases
+
+    def _with_macs(self, server: Server) -> Server:
+        # Grizzly's addresses carry no MAC, and its list of interfaces no network: clear with one interface only
+        if not server.addresses or all(address.mac for address in server.addresses):
+            return server
+        answer = self._api.find(
+            path("servers", server.id, "os-virtual-interfaces"), f"list interfaces of server {server.id}"
+        )
+        macs = [doc.text("mac_address") for doc in answer.docs("virtual_interfaces")] if answer is not None else []
+        if len(macs) != 1:
+            return server
+        return replace(server, addresses=tuple(replace(a, mac=a.mac or macs[0]) for a in server.addresses))
+
+    def _act(self, server_id: str, action: str, word: str, done: str, under_way: str) -> None:
+        server = self.get_server(server_id)
+        if _is_there(server, done, under_way):
+            return
+        try:
+            doing = f"{word} server {server_id} ('{server.name}')"
+            self._api.post(path("servers", server_id, "action"), {action: None}, doing)
+        except ApiError as error:
+            if error.status not in (400, 409) or not _is_there(self.get_server(server_id), done, under_way):
+                raise
+
+    def _late(self, server_id: str, wanted: str, seen: list[str], timeout_s: float) -> ActionTimeout:
+        last = seen[-1] if seen else "never seen"
+        return ActionTimeout(
+            f"Cloud '{self._api.wire.cloud}': server {server_id} was not {wanted} within {timeout_s:g} s "
+            f"(last status/task: {last}).",
+            remedy="look at the server; when it has arrived, run the same step again.",
+        )
+
+
+def _is_there(server: Server, status: str, under_way: str) -> bool:
+    return server.task_state == under_way or (server.status == status and server.task_state is None)

@@ -1,0 +1,237 @@
+"""nova-network (FlatDHCP) over Nova's v2 extensions: networks, addresses and security groups of the source."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+
+from pumphouse.clouds.api import Compute, NovaNetwork
+from pumphouse.clouds.http import Service
+from pumphouse.clouds.paging import endless
+from pumphouse.clouds.parse import Doc, malformed, path
+from pumphouse.errors import ApiError, Conflict, NotFound
+from pumphouse.model import FloatingIp, Network, SecurityGroup, SecurityGroupRule, Server
+
+_PAGE = 1000
+_FIXED_IP_MICROVERSION = "2.4"
+
+
+class NovaNetworking(NovaNetwork):
+    """nova-network's verbs.
+
+    :param api: Nova as the catalog names it.
+    :param compute: for the servers that floating IPs belong to.
+    :param newer_api: Nova's v2.1 where it offers at least 2.4: the first to tell reserved addresses from free ones.
+    """
+
+    def __init__(self, api: Service, compute: Compute, newer_api: Callable[[], Service | None]) -> None:
+        self._api = api
+        self._compute = compute
+        self._newer_api = newer_api
+
+    def list_networks(self) -> list[Network]:
+        """All networks; whoever is no administrator is told of none or of fewer (read only)."""
+        return [network_of(doc) for doc in self._api.get("/os-networks", "list networks").docs("networks")]
+
+    def list_security_groups(self) -> list[SecurityGroup]:
+        """All projects' groups; source groups, named by project and name, are resolved to ids (read only).
+
+        A source group that is not in the list gets ``remote_group_id`` ``PROJECT/NAME``: never an open rule.
+        """
+        docs: dict[str, Doc] = {}
+        while True:
+            offset = {"offset": str(len(docs))} if docs else {}
+            params = {"all_tenants": "1", "limit": str(_PAGE), **offset}
+            page = self._api.get("/os-security-groups", "list security groups", **params).docs("security_groups")
+            fresh = {doc.text("id"): doc for doc in page if doc.text("id") not in docs}
+            if page and not fresh:
+                raise endless(self._api, "security groups")
+            docs |= fresh
+            if not page:
+                break
+        ids = {(doc.text("tenant_id"), doc.text("name")): group_id for group_id, doc in docs.items()}
+        return [security_group_of(doc, ids) for doc in docs.values()]
+
+    def list_floating_ips(self) -> list[FloatingIp]:
+        """Allocated floating IPs; their id is their address (read only).
+
+        Taken from ``os-floating-ips-bulk`` and the servers' own addresses: Ocata's ``os-floating-ips`` list always
+        says that nothing is bound.
+        """
+        bulk = self._bulk()
+        servers = {address: server for server in self._compute.list_servers() for address in server.floating_ips}
+        return [floating_ip_of(doc, servers) for doc in bulk if doc.maybe_text("project_id")]
+
+    def floating_pools(self) -> dict[str, tuple[str, ...]]:
+        """Pool name -> the fewest CIDRs that hold exactly its addresses (read only)."""
+        doing = "list floating IP pools"
+        names = [doc.text("name") for doc in self._api.get("/os-floating-ip-pools", doing).docs("floating_ip_pools")]
+        addresses: dict[str, list[ipaddress.IPv4Network]] = {name: [] for name in names}
+        for doc in self._bulk():
+            pool = doc.maybe_text("pool")
+            if pool is not None:
+                addresses.setdefault(pool, []).append(ipaddress.IPv4Network(_ipv4(doc)))
+        return {
+            name: tuple(str(cidr) for cidr in ipaddress.collapse_addresses(found)) for name, found in addresses.items()
+        }
+
+    def fixed_ip_state(self, address: str) -> str:
+        """``free``, ``used``, ``reserved`` or ``outside`` (read only).
+
+        Until Kilo (microversion 2.4) no API tells whether an address is reserved: such a one counts as ``free``.
+        """
+        api = self._newer_api()
+        headers = {"X-OpenStack-Nova-API-Version": _FIXED_IP_MICROVERSION} if api is not None else {}
+        place = path("os-fixed-ips", address)
+        try:
+            reply = (api or self._api).call(
+                "GET", place, f"look at fixed IP {address}", repeatable=True, headers=headers
+            )
+        except NotFound:
+            return "outside"
+        except ApiError as error:
+            if error.status == 400:
+                return "outside"
+            raise
+        record = reply.doc().doc("fixed_ip")
+        if "host" in record or "hostname" in record:
+            return "used"
+        return "reserved" if record.flag("reserved", False) else "free"
+
+    def reserve_fixed_ip(self, address: str) -> None:
+        """Keep an address from ever being handed out."""
+        self._fixed_ip_action(address, "reserve")
+
+    def unreserve_fixed_ip(self, address: str) -> None:
+        """Undo :meth:`reserve_fixed_ip`."""
+        self._fixed_ip_action(address, "unreserve")
+
+    def associate_floating_ip(self, server_id: str, address: str, *, fixed_address: str | None = None) -> None:
+        """Bind a floating IP; one that is bound to another server is refused, because Nova would just take it away.
+
+        :raises Conflict: when it is bound to another server.
+        """
+        holder = next((doc.maybe_text("instance_uuid") for doc in self._bulk() if doc.text("address") == address), None)
+        if holder is not None and holder != server_id:
+            raise Conflict(
+                f"Cloud '{self._api.wire.cloud}': floating IP {address} is bound to server {holder}, not {server_id}.",
+                status=409,
+                remedy="unbind it there first, if that is meant.",
+            )
+        body = {"address": address}
+        if fixed_address is not None:
+            body["fixed_address"] = fixed_address
+        doing = f"bind floating IP {address} to server {server_id}"
+        self._api.post(path("servers", server_id, "action"), {"addFloatingIp": body}, doing, repeatable=True)
+
+    def disassociate_floating_ip(self, server_id: str, address: str) -> None:
+        """Unbind a floating IP."""
+        doing = f"unbind floating IP {address} from server {server_id}"
+        body = {"removeFloatingIp": {"address": address}}
+        try:
+            self._api.post(path("servers", server_id, "action"), body, doing, repeatable=True)
+        except ApiError as error:
+            # not bound (any more): 422 until Icehouse, 409 or 404 later, also when the server is gone
+            if error.status not in (404, 409, 422) or self._is_bound(server_id, address):
+                raise
+
+    def _fixed_ip_action(self, address: str, action: str) -> None:
+        doing = f"{action} fixed IP {address}"
+        self._api.post(path("os-fixed-ips", address, "action"), {action: None}, doing, repeatable=True)
+
+    def _bulk(self) -> list[Doc]:
+        return self._api.get("/os-floating-ips-bulk", "list floating IPs").docs("floating_ip_info")
+
+    def _is_bound(self, server_id: str, address: str) -> bool:
+        server = self._compute.find_server(server_id)
+        return server is not None and address in server.floating_ips
+
+
+def network_of(doc: Doc) -> Network:
+    """A nova-network network. Its pool runs from ``dhcp_start`` to the last host address."""
+    cidr = doc.maybe_text("cidr")
+    start = doc.maybe_text("dhcp_start")
+    pools: tuple[tuple[str, str], ...] = ()
+    if cidr and start:
+        try:
+            network = ipaddress.IPv4Network(cidr, strict=False)
+            first, last = ipaddress.IPv4Address(start), network.broadcast_address - 1
+        except ValueError:
+            network = None
+        if network is not None and first in network and first <= last:
+            pools = ((str(first), str(last)),)
+    return Network(
+        id=doc.text("id"),
+        name=doc.text("label"),
+        cidr=cidr,
+        gateway_ip=doc.maybe_text("gateway"),
+        dns=tuple(dns for key in ("dns1", "dns2") if (dns := doc.maybe_text(key))),
+        project_id=doc.maybe_text("project_id") or None,
+        shared=not doc.maybe_text("project_id"),
+        pools=pools,
+        dhcp=doc.flag("enable_dhcp", True),
+        bridge=doc.maybe_text("bridge"),
+        vlan_id=doc.maybe_whole("vlan"),
+    )
+
+
+def security_group_of(doc: Doc, ids: dict[tuple[str, str], str]) -> SecurityGroup:
+    """A nova-network group; ``ids`` maps (project id, group name) to group id."""
+    return SecurityGroup(
+        id=doc.text("id"),
+        project_id=doc.text("tenant_id"),
+        name=doc.text("name"),
+        description=doc.maybe_text("description") or "",
+        rules=tuple(rule_of(rule, ids) for rule in doc.docs("rules")),
+    )
+
+
+def rule_of(doc: Doc, ids: dict[tuple[str, str], str]) -> SecurityGroupRule:
+    """A nova-network rule: always ingress, -1 for "any"."""
+    cidr = doc.maybe_doc("ip_range").maybe_text("cidr")
+    source = doc.maybe_doc("group")
+    remote_group_id = None
+    if "name" in source:
+        key = (source.maybe_text("tenant_id") or "", source.text("name"))
+        remote_group_id = ids.get(key, "/".join(key))
+    return SecurityGroupRule(
+        id=doc.text("id"),
+        direction="ingress",
+        ethertype="IPv6" if cidr is not None and ":" in cidr else "IPv4",
+        protocol=(doc.maybe_text("ip_protocol") or "").lower() or None,
+        port_min=_port(doc, "from_port"),
+        port_max=_port(doc, "to_port"),
+        remote_cidr=cidr,
+        remote_group_id=remote_group_id,
+    )
+
+
+def floating_ip_of(doc: Doc, servers: dict[str, Server]) -> FloatingIp:
+    """A floating IP from the bulk list and the server that shows it."""
+    address = doc.text("address")
+    server = servers.get(address)
+    fixed = doc.maybe_text("fixed_ip")
+    if fixed is None and server is not None:
+        own = [one.address for one in server.addresses if one.version == 4]
+        fixed = own[0] if len(own) == 1 else None
+    return FloatingIp(
+        id=address,
+        address=address,
+        pool=doc.maybe_text("pool") or "",
+        project_id=doc.maybe_text("project_id") or None,
+        fixed_address=fixed,
+        server_id=doc.maybe_text("instance_uuid") or (server.id if server is not None else None),
+    )
+
+
+def _port(doc: Doc, key: str) -> int | None:
+    port = doc.maybe_whole(key)
+    return None if port == -1 else port
+
+
+def _ipv4(doc: Doc) -> str:
+    address = doc.text("address")
+    try:
+        return str(ipaddress.IPv4Address(address))
+    except ValueError as error:
+        raise malformed(doc.where, "text as 'address', where an IPv4 address belongs") from error

@@ -1,0 +1,118 @@
+"""Nova's JSON as our records, for every release since Grizzly."""
+
+from __future__ import annotations
+
+from pumphouse.clouds.parse import Doc
+from pumphouse.model import Address, Flavor, Hypervisor, Keypair, Quota, Server, Service
+
+
+def server_of(doc: Doc) -> Server:
+    """A server from a detailed record. Nova of 2014 embeds only the flavor's id."""
+    addresses, floating = addresses_of(doc.maybe_doc("addresses"))
+    volumes = doc.maybe_docs("os-extended-volumes:volumes_attached")
+    return Server(
+        id=doc.text("id"),
+        name=doc.maybe_text("name") or "",
+        project_id=doc.text("tenant_id"),
+        user_id=doc.maybe_text("user_id") or "",
+        status=doc.text("status").upper(),
+        task_state=doc.maybe_text("OS-EXT-STS:task_state") or None,
+        vm_state=doc.maybe_text("OS-EXT-STS:vm_state") or None,
+        power_state=doc.maybe_whole("OS-EXT-STS:power_state"),
+        host=doc.maybe_text("OS-EXT-SRV-ATTR:host") or None,
+        availability_zone=doc.maybe_text("OS-EXT-AZ:availability_zone") or None,
+        flavor_id=doc.doc("flavor").text("id"),
+        image_id=doc.maybe_doc("image").maybe_text("id"),
+        key_name=doc.maybe_text("key_name") or None,
+        security_groups=tuple(dict.fromkeys(group.text("name") for group in doc.maybe_docs("security_groups"))),
+        metadata=doc.mapping("metadata"),
+        addresses=addresses,
+        floating_ips=floating,
+        config_drive=doc.flag("config_drive", False),
+        created_at=doc.stamp("created"),
+        volume_ids=tuple(volume.text("id") for volume in volumes),
+        fault=doc.maybe_doc("fault").maybe_text("message"),
+    )
+
+
+def addresses_of(networks: Doc) -> tuple[tuple[Address, ...], tuple[str, ...]]:
+    """Fixed addresses with their network's name, and floating addresses."""
+    fixed: list[Address] = []
+    floating: list[str] = []
+    for network in networks.keys():  # noqa: SIM118 - a Doc is not a mapping
+        for entry in networks.maybe_docs(network):
+            if entry.maybe_text("OS-EXT-IPS:type") == "floating":
+                floating.append(entry.text("addr"))
+                continue
+            mac = entry.maybe_text("OS-EXT-IPS-MAC:mac_addr")
+            fixed.append(
+                Address(
+                    network=network,
+                    address=entry.text("addr"),
+                    mac=mac.lower() if mac else None,
+                    version=entry.whole("version", 4),
+                )
+            )
+    return tuple(fixed), tuple(floating)
+
+
+def flavor_of(doc: Doc) -> Flavor:
+    """A flavor without its extra specs and access list."""
+    return Flavor(
+        id=doc.text("id"),
+        name=doc.text("name"),
+        vcpus=doc.whole("vcpus"),
+        ram_mib=doc.whole("ram"),
+        disk_gib=doc.whole("disk"),
+        ephemeral_gib=doc.whole("OS-FLV-EXT-DATA:ephemeral", 0),
+        swap_mib=doc.whole("swap", 0),
+        rxtx_factor=doc.real("rxtx_factor", 1.0),
+        is_public=doc.flag("os-flavor-access:is_public", True),
+    )
+
+
+def keypair_of(doc: Doc, user_id: str) -> Keypair:
+    """A keypair's public half."""
+    return Keypair(
+        user_id=doc.maybe_text("user_id") or user_id,
+        name=doc.text("name"),
+        public_key=doc.text("public_key"),
+        fingerprint=doc.maybe_text("fingerprint") or "",
+        type=doc.maybe_text("type") or "ssh",
+    )
+
+
+def host_service_of(doc: Doc) -> Service:
+    """A Nova service on a host; Grizzly tells neither id nor reason."""
+    return Service(
+        binary=doc.text("binary"),
+        host=doc.text("host"),
+        zone=doc.maybe_text("zone") or "",
+        status=doc.text("status"),
+        state=doc.text("state"),
+        disabled_reason=doc.maybe_text("disabled_reason") or None,
+        id=doc.maybe_text("id"),
+    )
+
+
+def hypervisor_of(doc: Doc) -> Hypervisor:
+    """A hypervisor with what it has and uses."""
+    return Hypervisor(
+        id=doc.text("id"),
+        hostname=doc.text("hypervisor_hostname"),
+        host=doc.maybe_doc("service").maybe_text("host"),
+        vcpus=doc.maybe_whole("vcpus"),
+        vcpus_used=doc.maybe_whole("vcpus_used"),
+        ram_mib=doc.maybe_whole("memory_mb"),
+        ram_used_mib=doc.maybe_whole("memory_mb_used"),
+        disk_gib=doc.maybe_whole("local_gb"),
+        disk_used_gib=doc.maybe_whole("local_gb_used"),
+        running_vms=doc.maybe_whole("running_vms"),
+        type=doc.maybe_text("hypervisor_type"),
+    )
+
+
+def quota_of(doc: Doc, project_id: str) -> Quota:
+    """Limits from a quota set, whose ``id`` is the project's."""
+    limits = {key: doc.whole(key) for key in doc.keys() if key not in ("id", "class_name") and key in doc}  # noqa: SIM118
+    return Quota(project_id=project_id, limits=limits)

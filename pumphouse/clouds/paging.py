@@ -1,0 +1,95 @@
+"""Going through long lists, and waiting for a state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from pumphouse.clouds.http import Service, Sleep
+from pumphouse.clouds.parse import Doc
+from pumphouse.errors import ApiError, CloudError
+
+Found = TypeVar("Found")
+
+_PAGE = "1000"
+_TRIES = 3
+_NEUTRON_PAGE = "500"
+
+
+def all_pages(api: Service, what: str, filters: Mapping[str, str]) -> list[Doc]:
+    """Everything of ``/{what}/detail`` in Nova, by markers until an empty page (read only).
+
+    Nova's own ``next`` links point at the list without details, and a page shorter than asked for is not the
+    last one: Nova caps pages at ``osapi_max_limit``.
+    """
+    tries = 1
+    while True:
+        try:
+            return _once(api, what, filters)
+        except ApiError as error:
+            # somebody deleted the very object at which the next page should begin
+            if tries == _TRIES or error.status != 400 or "marker" not in error.message:
+                raise
+            tries += 1
+
+
+def _once(api: Service, what: str, filters: Mapping[str, str]) -> list[Doc]:
+    docs: dict[str, Doc] = {}
+    marker: dict[str, str] = {}
+    while True:
+        params = {**filters, "limit": _PAGE, **marker}
+        page = api.get(f"/{what}/detail", f"list {what}", **params).docs(what)
+        if not page:
+            return list(docs.values())
+        fresh = {doc.text("id"): doc for doc in page if doc.text("id") not in docs}
+        if not fresh:
+            raise endless(api, what)
+        docs |= fresh
+        marker = {"marker": page[-1].text("id")}
+
+
+def list_all(api: Service, what: str, **filters: str) -> list[Doc]:
+    """Everything of a Neutron collection (read only).
+
+    A server without pagination ignores ``limit`` and sends all at once, without a ``next`` link.
+    """
+    key = what.replace("-", "_")
+    docs: dict[str, Doc] = {}
+    marker: dict[str, str] = {}
+    while True:
+        params = {**filters, "limit": _NEUTRON_PAGE, **marker}
+        answer = api.get(f"/{what}", f"list {what}", **params)
+        page = answer.docs(key)
+        fresh = {doc.text("id"): doc for doc in page if doc.text("id") not in docs}
+        docs |= fresh
+        links = answer.maybe_docs(f"{key}_links")
+        if not page or not any(link.maybe_text("rel") == "next" for link in links):
+            return list(docs.values())
+        if not fresh:
+            raise endless(api, what)
+        marker = {"marker": page[-1].text("id")}
+
+
+def endless(api: Service, what: str) -> CloudError:
+    """The error for a list whose next page repeats what came before."""
+    return CloudError(
+        f"Cloud '{api.wire.cloud}' could not list {what}: a page brought nothing new, so the list would never end.",
+        remedy="look for a proxy or cache before the service that drops the query string.",
+    )
+
+
+def poll(
+    look: Callable[[], Found | None], timeout_s: float, *, clock: Callable[[], float], sleep: Sleep
+) -> Found | None:
+    """What ``look`` returns first that is not None; None when ``timeout_s`` seconds are over."""
+    end = clock() + timeout_s
+    pause_s = 0.2
+    while True:
+        found = look()
+        if found is not None:
+            return found
+        left_s = end - clock()
+        if left_s <= 0:
+            return None
+        sleep(min(pause_s, left_s))
+        pause_s = min(pause_s * 1.5, 2.0)

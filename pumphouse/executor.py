@@ -1,0 +1,151 @@
+"""Doing planned steps: journalled, verified, in parallel where nothing depends, resumable after any crash."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+from pumphouse.errors import PumphouseError, StepError
+from pumphouse.holder import holder, is_gone
+from pumphouse.journal import StepState
+from pumphouse.journal.store import SCOPE_KEY
+from pumphouse.plan.model import PlannedStep
+from pumphouse.steps import STEPS, Context
+
+#: Seconds that a claim on a server lasts without renewal.
+LEASE_S = 900.0
+
+
+@dataclass
+class Execution:
+    """What became of each step: ``verified``, ``skipped`` (verified before), ``failed`` or ``blocked``."""
+
+    results: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, PumphouseError] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def raise_failures(self, steps: Mapping[str, PlannedStep]) -> None:
+        """:raises StepError: naming every failed step, when there is one."""
+        if not self.errors:
+            return
+        done = sum(result in ("verified", "skipped") for result in self.results.values())
+        blocked = [key for key, result in self.results.items() if result == "blocked"]
+        lines = "\n".join(f"  - {steps[key].title}: {error}" for key, error in self.errors.items())
+        raise StepError(
+            f"{len(self.errors)} of {len(self.results)} steps failed, {len(blocked)} were not begun because of that, "
+            f"{done} are done and verified:\n{lines}",
+            remedy="what is done stays done. Mend the causes and run the same notebook again, or roll back.",
+        ) from next(iter(self.errors.values()))
+
+
+def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None = None) -> Execution:
+    """Carry out steps in the order of their needs, independent ones side by side (changes what the steps change).
+
+    A step that the journal knows as verified is skipped. One that fails keeps the steps that need it from
+    beginning; the others go on.
+
+    :param workers: how many at a time; the site's ``limits.parallel`` by default.
+    :raises StepError: at the end, when any step failed, naming all of them.
+    """
+    todo = {step.key: step for step in steps}
+    states = ctx.journal.step_states(ctx.plan.hash)
+    ctx.journal.write(ctx.run_id, ctx.plan.hash, SCOPE_KEY, "scope", {"steps": sorted(todo)})
+    if ctx.journal.plan_state(ctx.plan.hash) == "proposed":
+        ctx.journal.set_plan_state(ctx.plan.hash, "started")
+    execution = Execution()
+    _check_outside_needs(todo, states)
+    waiting = dict(todo)
+    running: dict[Future[float], str] = {}
+    with ThreadPoolExecutor(workers or ctx.site.parallel, thread_name_prefix="step") as pool:
+        try:
+            while waiting or running:
+                for key, step in list(waiting.items()):
+                    needs = [need for need in step.needs if need in todo]
+                    if any(execution.results.get(need) in ("failed", "blocked") for need in needs):
+                        execution.results[key] = "blocked"
+                        del waiting[key]
+                    elif all(execution.results.get(need) in ("verified", "skipped") for need in needs):
+                        del waiting[key]
+                        if states.get(key, StepState()).state == "verified":
+                            ctx.journal.write(ctx.run_id, ctx.plan.hash, key, "skipped")
+                            execution.results[key] = "skipped"
+                        else:
+                            running[pool.submit(_one, ctx, step)] = key
+                done, _ = wait(running, timeout=0 if not running else None, return_when=FIRST_COMPLETED)
+                for future in done:
+                    _collect(ctx, execution, todo, running.pop(future), future)
+        except BaseException:
+            # no new step begins; the ones under way end and journal their outcome
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    execution.raise_failures(todo)
+    states = ctx.journal.step_states(ctx.plan.hash)
+    if all(states.get(step.key, StepState()).state == "verified" for step in ctx.plan.steps):
+        ctx.journal.set_plan_state(ctx.plan.hash, "finished")
+    return execution
+
+
+def _collect(
+    ctx: Context, execution: Execution, todo: Mapping[str, PlannedStep], key: str, future: Future[float]
+) -> None:
+    try:
+        execution.seconds[key] = future.result()
+        execution.results[key] = "verified"
+    except Exception as caught:  # noqa: BLE001  a fault of ours in one step must not cut the others off half-way
+        error = caught if isinstance(caught, PumphouseError) else _fault(todo[key], caught)
+        execution.results[key] = "failed"
+        execution.errors[key] = error
+        ctx.journal.write(ctx.run_id, ctx.plan.hash, key, "failed", {"error": str(error), "type": type(error).__name__})
+        ctx.report(f"FAILED   {todo[key].title}: {error.message}")
+
+
+def _fault(step: PlannedStep, caught: Exception) -> StepError:
+    error = StepError(
+        f"{step.title}: pumphouse itself failed: {type(caught).__name__}: {caught}.",
+        remedy="this is a fault of pumphouse: report it with this record; the journal knows what was done.",
+    )
+    error.__cause__ = caught
+    return error
+
+
+def _one(ctx: Context, step: PlannedStep) -> float:
+    """Look, intend, act, journal, verify: the life of one step; returns its seconds."""
+    begun = time.monotonic()
+    if step.server_id:
+        ctx.journal.claim(ctx.run_id, [f"server:{step.server_id}"], holder=holder(), lease_s=LEASE_S, is_gone=is_gone)
+    primitive = STEPS[step.kind]
+    write = ctx.journal.write
+    outcome: Mapping[str, Any] | None = primitive.look(ctx, step)
+    if outcome is None:
+        write(ctx.run_id, ctx.plan.hash, step.key, "intent", {"absent": True, **primitive.before(ctx, step)})
+        outcome = primitive.act(ctx, step)
+        verb = "done"
+    else:
+        verb = "in place"
+    mapping = None
+    if primitive.maps is not None:
+        mapping = (primitive.maps, step.params["source_id"], str(outcome["id"]))
+    write(ctx.run_id, ctx.plan.hash, step.key, "done", outcome, mapping=mapping)
+    evidence = primitive.verify(ctx, step, outcome)
+    write(ctx.run_id, ctx.plan.hash, step.key, "verified", {"evidence": dict(evidence)})
+    seconds = time.monotonic() - begun
+    ctx.report(f"{verb:8} {step.title} ({seconds:.1f} s)")
+    return seconds
+
+
+def _check_outside_needs(todo: Mapping[str, PlannedStep], states: Mapping[str, StepState]) -> None:
+    unmet = {
+        need: step
+        for step in todo.values()
+        for need in step.needs
+        if need not in todo and states.get(need, StepState()).state != "verified"
+    }
+    if unmet:
+        need, step = next(iter(unmet.items()))
+        raise StepError(
+            f"{step.title} needs {len(unmet)} step(s) that are not done and verified yet, first: {need}.",
+            remedy="run the earlier cells of the notebook first (prepare, then cut over).",
+        )

@@ -1,0 +1,423 @@
+"""Reading and writing the journal."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from pumphouse.errors import ClaimHeld, JournalError
+from pumphouse.journal import schema
+
+#: Step events, in the order in which a step that goes well has them. ``skipped``: verified by an earlier run.
+STEP_EVENTS = ("intent", "done", "verified", "failed", "skipped", "undo-intent", "undone")
+#: Key of the event that says which steps a run set out to do.
+SCOPE_KEY = "@scope"
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One execution of a notebook or runbook. ``result`` is None while it runs."""
+
+    id: str
+    notebook: str
+    state: str
+    result: str | None
+    detail: str
+    started_at: datetime
+    ended_at: datetime | None
+    operator: str
+    parameters: Mapping[str, Any]
+    record: str | None
+    template_digest: str
+    parent_id: str | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the journal."""
+
+    id: int
+    run_id: str
+    plan_hash: str
+    step_key: str
+    event: str
+    at: datetime
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StepState:
+    """What the journal knows of one step of one plan.
+
+    ``state``: ``new``, ``intent`` (may or may not have happened), ``done``, ``verified``, ``failed``,
+    ``undoing`` or ``undone``. ``outcome`` is what the last ``done`` said; ``ours`` is true when the object
+    was absent when we set out to make it, so that undoing may remove it.
+    """
+
+    state: str = "new"
+    outcome: Mapping[str, Any] = field(default_factory=dict)
+    ours: bool = False
+    error: str | None = None
+    intent_data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def in_effect(self) -> bool:
+        """Whether the step may have changed something that has not been undone."""
+        return self.state not in ("new", "undone")
+
+
+class Journal:
+    """The journal of one site. Safe to use from several threads and processes at once."""
+
+    def __init__(self, engine: Engine, *, now: Callable[[], datetime] | None = None) -> None:
+        self._engine = engine
+        self._now = now or (lambda: datetime.now(UTC))
+
+    @classmethod
+    def open(cls, url: str, *, now: Callable[[], datetime] | None = None) -> Journal:
+        """Open (and create, if need be) the journal at a SQLAlchemy URL.
+
+        :raises JournalError: when the database cannot be opened or its tables not made.
+        """
+        try:
+            parsed = make_url(url)
+            if parsed.get_backend_name() == "sqlite":
+                if parsed.database not in (None, "", ":memory:"):
+                    Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+                engine = sa.create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+                sa.event.listen(engine, "connect", _sqlite_pragmas)
+            else:
+                engine = sa.create_engine(parsed, pool_pre_ping=True)
+            schema.metadata.create_all(engine)
+        except (SQLAlchemyError, OSError, ImportError) as error:
+            raise JournalError(
+                f"Journal {_safe(url)} cannot be opened: {type(error).__name__}.",
+                remedy="check `journal` in site.yaml: the folder must be writable, or the database reachable.",
+            ) from error
+        return cls(engine, now=now)
+
+    def close(self) -> None:
+        """Close the database connections."""
+        self._engine.dispose()
+
+    # -- runs ---------------------------------------------------------------------------------
+    def start_run(
+        self,
+        *,
+        notebook: str,
+        template_digest: str,
+        parameters: Mapping[str, Any],
+        operator: str,
+        record: str | None,
+        parent_id: str | None = None,
+    ) -> str:
+        """Add a run in state ``running``; returns its id (sortable by time)."""
+        now = self._now()
+        run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        with self._write() as db:
+            db.execute(
+                schema.runs.insert().values(
+                    id=run_id,
+                    parent_id=parent_id,
+                    notebook=notebook,
+                    template_digest=template_digest,
+                    parameters=dict(parameters),
+                    operator=operator,
+                    record=record,
+                    state="running",
+                    detail="",
+                    started_at=now,
+                )
+            )
+        return run_id
+
+    def end_run(self, run_id: str, result: str, detail: str = "") -> None:
+        """Close a run with its result and give its claims back."""
+        with self._write() as db:
+            db.execute(
+                schema.runs.update()
+                .where(schema.runs.c.id == run_id)
+                .values(state="ended", result=result, detail=detail, ended_at=self._now())
+            )
+            db.execute(schema.claims.delete().where(schema.claims.c.run_id == run_id))
+
+    def get_run(self, run_id: str) -> RunRow:
+        """One run.
+
+        :raises JournalError: when there is no such run.
+        """
+        for row in self._read(sa.select(schema.runs).where(schema.runs.c.id == run_id)):
+            return _run(row)
+        raise JournalError(f"Journal: no run {run_id}.", remedy="list the runs with `pumphouse journal`.")
+
+    def list_runs(self) -> list[RunRow]:
+        """All runs, oldest first."""
+        return [_run(row) for row in self._read(sa.select(schema.runs).order_by(schema.runs.c.started_at))]
+
+    def run_result(self, run_id: str) -> str:
+        """The result that the journalled steps alone allow.
+
+        ``failed`` when a step failed and did not succeed later in the run; ``incomplete`` when a step that the
+        run set out to do has no verified outcome; ``nothing-to-do`` when it set out to do steps and all were in
+        place; else ``succeeded`` (also for runs that only read).
+        """
+        last: dict[tuple[str, str], str] = {}
+        scope: set[tuple[str, str]] = set()
+        for event in self.events(run_id=run_id):
+            if event.step_key == SCOPE_KEY:
+                scope.update((event.plan_hash, key) for key in event.data["steps"])
+            elif event.event in STEP_EVENTS:
+                last[event.plan_hash, event.step_key] = event.event
+        if "failed" in last.values():
+            return "failed"
+        good = {"verified", "skipped", "undone"}
+        if any(last.get(key) not in good for key in scope | last.keys()):
+            return "incomplete"
+        if scope and all(last[key] == "skipped" for key in scope):
+            return "nothing-to-do"
+        return "succeeded"
+
+    # -- plans --------------------------------------------------------------------------------
+    def save_plan(self, plan_hash: str, *, kind: str, selection_digest: str, document: Mapping[str, Any]) -> None:
+        """Keep a plan; one that is kept already stays as it is."""
+        with self._write() as db:
+            known = db.execute(sa.select(schema.plans.c.hash).where(schema.plans.c.hash == plan_hash)).first()
+            if known is None:
+                db.execute(
+                    schema.plans.insert().values(
+                        hash=plan_hash,
+                        kind=kind,
+                        selection_digest=selection_digest,
+                        state="proposed",
+                        document=dict(document),
+                        made_at=self._now(),
+                    )
+                )
+
+    def set_plan_state(self, plan_hash: str, state: str) -> None:
+        """``proposed`` → ``started`` → ``finished``, or ``undone``."""
+        with self._write() as db:
+            db.execute(schema.plans.update().where(schema.plans.c.hash == plan_hash).values(state=state))
+
+    def plan_documents(self, *, kind: str | None = None, states: Iterable[str] = ()) -> list[Mapping[str, Any]]:
+        """Documents of the plans of a kind in these states (all when empty), oldest first."""
+        query = sa.select(schema.plans.c.document).order_by(schema.plans.c.made_at)
+        if kind is not None:
+            query = query.where(schema.plans.c.kind == kind)
+        if states:
+            query = query.where(schema.plans.c.state.in_(list(states)))
+        return [row.document for row in self._read(query)]
+
+    def plan_state(self, plan_hash: str) -> str | None:
+        """State of a plan, or None when the journal does not hold it."""
+        for row in self._read(sa.select(schema.plans.c.state).where(schema.plans.c.hash == plan_hash)):
+            return str(row.state)
+        return None
+
+    # -- steps --------------------------------------------------------------------------------
+    def write(
+        self,
+        run_id: str,
+        plan_hash: str,
+        step_key: str,
+        event: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        mapping: tuple[str, str, str] | None = None,
+    ) -> None:
+        """Append an event, and with it (in one transaction) a mapping ``(kind, source id, destination id)``."""
+        with self._write() as db:
+            db.execute(
+                schema.events.insert().values(
+                    run_id=run_id,
+                    plan_hash=plan_hash,
+                    step_key=step_key,
+                    event=event,
+                    at=self._now(),
+                    data=dict(data or {}),
+                )
+            )
+            if mapping is not None:
+                kind, source_id, destination_id = mapping
+                where = (schema.mappings.c.kind == kind) & (schema.mappings.c.source_id == source_id)
+                db.execute(schema.mappings.delete().where(where))
+                db.execute(
+                    schema.mappings.insert().values(
+                        kind=kind, source_id=source_id, destination_id=destination_id, made_at=self._now()
+                    )
+                )
+
+    def forget_mapping(self, kind: str, source_id: str) -> None:
+        """Remove a mapping whose destination object was undone."""
+        where = (schema.mappings.c.kind == kind) & (schema.mappings.c.source_id == source_id)
+        with self._write() as db:
+            db.execute(schema.mappings.delete().where(where))
+
+    def mapping(self, kind: str, source_id: str) -> str | None:
+        """Destination id of a source object, or None."""
+        where = (schema.mappings.c.kind == kind) & (schema.mappings.c.source_id == source_id)
+        for row in self._read(sa.select(schema.mappings.c.destination_id).where(where)):
+            return str(row.destination_id)
+        return None
+
+    def events(
+        self, *, run_id: str | None = None, plan_hash: str | None = None, step_key: str | None = None
+    ) -> list[Event]:
+        """Events, oldest first, narrowed by what is given."""
+        query = sa.select(schema.events).order_by(schema.events.c.id)
+        for column, value in (("run_id", run_id), ("plan_hash", plan_hash), ("step_key", step_key)):
+            if value is not None:
+                query = query.where(schema.events.c[column] == value)
+        return [
+            Event(row.id, row.run_id, row.plan_hash, row.step_key, row.event, row.at, row.data)
+            for row in self._read(query)
+        ]
+
+    def step_state(self, plan_hash: str, step_key: str) -> StepState:
+        """Where one step stands, over all runs."""
+        return self.step_states(plan_hash).get(step_key, StepState())
+
+    def step_states(self, plan_hash: str) -> dict[str, StepState]:
+        """Where every step of a plan that has events stands, over all runs."""
+        found: dict[str, StepState] = {}
+        for event in self.events(plan_hash=plan_hash):
+            if event.event in STEP_EVENTS:
+                found[event.step_key] = _advance(found.get(event.step_key, StepState()), event)
+        return found
+
+    def made_by_us(self, step_key: str) -> bool:
+        """Whether the object of a step was absent before some plan of ours made it, and was not undone since."""
+        ours = False
+        for event in self.events(step_key=step_key):
+            if event.event == "intent":
+                ours = ours or bool(event.data.get("absent"))
+            elif event.event == "undone":
+                ours = False
+        return ours
+
+    # -- claims -------------------------------------------------------------------------------
+    def claim(
+        self,
+        run_id: str,
+        keys: Iterable[str],
+        *,
+        holder: str,
+        lease_s: float,
+        is_gone: Callable[[str], bool] = lambda _holder: False,
+    ) -> None:
+        """Take or renew claims, all or none.
+
+        :param holder: who we are; the same holder may take a claim over from an earlier run of its own.
+        :param is_gone: tells of a holder whether it is known to be dead, so that its lease need not be waited for.
+        :raises ClaimHeld: when another run holds one whose lease has not ended, naming object and holder.
+        """
+        now = time.time()
+        with self._write() as db:
+            for key in keys:
+                where = schema.claims.c.object_key == key
+                row = db.execute(sa.select(schema.claims).where(where)).first()
+                mine = row is not None and (row.run_id == run_id or row.holder == holder)
+                if row is not None and not mine and row.lease_until > now and not is_gone(row.holder):
+                    raise ClaimHeld(
+                        f"{key} is being worked on by {row.holder} (run {row.run_id}); "
+                        f"its lease ends in {int(row.lease_until - now) + 1} s.",
+                        remedy="wait for that run to end; if it died, its claim is free when the lease ends.",
+                    )
+                db.execute(schema.claims.delete().where(where))
+                db.execute(
+                    schema.claims.insert().values(
+                        object_key=key, run_id=run_id, holder=holder, lease_until=now + lease_s
+                    )
+                )
+
+    def release(self, run_id: str) -> None:
+        """Give all claims of a run back."""
+        with self._write() as db:
+            db.execute(schema.claims.delete().where(schema.claims.c.run_id == run_id))
+
+    # -- plumbing -----------------------------------------------------------------------------
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as db:
+                if db.dialect.name == "sqlite":
+                    # a write lock from the start: two deferred transactions that both read first would deadlock
+                    db.exec_driver_sql("BEGIN IMMEDIATE")
+                yield db
+                db.commit()
+        except SQLAlchemyError as error:
+            raise JournalError(
+                f"Journal {_safe(str(self._engine.url))} cannot be written: {type(error).__name__}: "
+                f"{str(error).splitlines()[0]}.",
+                remedy="without a journal nothing more is done: check disk space, rights and the database.",
+            ) from error
+
+    def _read(self, query: sa.Select[Any]) -> list[Any]:
+        try:
+            with self._engine.connect() as db:
+                return list(db.execute(query))
+        except SQLAlchemyError as error:
+            raise JournalError(
+                f"Journal {_safe(str(self._engine.url))} cannot be read: {type(error).__name__}.",
+                remedy="check that the database is reachable and not damaged.",
+            ) from error
+
+
+def _advance(state: StepState, event: Event) -> StepState:
+    match event.event:
+        case "intent":
+            ours = state.ours or bool(event.data.get("absent"))
+            return StepState("intent", state.outcome, ours, None, event.data)
+        case "done":
+            return StepState("done", event.data, state.ours, None, state.intent_data)
+        case "verified" | "skipped":
+            return StepState("verified", state.outcome, state.ours, None, state.intent_data)
+        case "failed":
+            return StepState("failed", state.outcome, state.ours, str(event.data.get("error", "")), state.intent_data)
+        case "undo-intent":
+            return StepState("undoing", state.outcome, state.ours, None, state.intent_data)
+        case _:
+            return StepState("undone")
+
+
+def _run(row: Any) -> RunRow:
+    return RunRow(
+        id=row.id,
+        notebook=row.notebook,
+        state=row.state,
+        result=row.result,
+        detail=row.detail,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        operator=row.operator,
+        parameters=row.parameters,
+        record=row.record,
+        template_digest=row.template_digest,
+        parent_id=row.parent_id,
+    )
+
+
+def _sqlite_pragmas(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where _write says so
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL: an intent must survive power loss before the call that it announces leaves
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _safe(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return "(unreadable URL)"

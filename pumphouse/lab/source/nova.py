@@ -1,0 +1,270 @@
+"""Nova's frame: authentication, faults, version documents, extensions, and the helpers of all its parts."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from pumphouse.lab.faults import Handler
+from pumphouse.lab.source.state import Server, State
+from pumphouse.lab.source.wire import ApiFault, Caller, TokenCheck, json_answer, read_json, webob_page
+
+JSON_UTF8 = "application/json; charset=UTF-8"
+
+FAULT_KEYS = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    405: "badMethod",
+    409: "conflictingRequest",
+    413: "overLimit",
+    415: "badMediaType",
+    501: "notImplemented",
+    503: "serviceUnavailable",
+}
+
+NOT_IMPLEMENTED = (
+    "XML bodies and answers; API v3 and v1.1 paths; EC2 and metadata services",
+    "actions: rescue, unrescue, createBackup rotation, os-getSPICEConsole, os-getRDPConsole, forceDelete, restore, "
+    "injectNetworkInfo and resetNetwork do nothing",
+    "os-volumes, os-snapshots and volume attachments: 500, there is no Cinder",
+    "os-baremetal-nodes, os-cells beyond its 501, os-fping beyond its 503, os-cloudpipe writes, os-floating-ip-dns "
+    "writes, os-security-group-default-rules writes, os-agents writes, os-consoles, os-assisted-volume-snapshots, "
+    "os-server-external-events, os-console-auth-tokens, os-certificates creation",
+    "rate limiting (off by default in Icehouse)",
+)
+"""What Nova has and this lab answers like an unknown path, or as said."""
+
+
+class Nova:
+    """Nova v2 with nova-network."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.tokens = TokenCheck(state)
+
+    def app(self) -> web.Application:
+        """The HTTP application."""
+        from pumphouse.lab.source import (
+            nova_actions,
+            nova_flavors,
+            nova_hosts,
+            nova_keypairs,
+            nova_misc,
+            nova_network,
+            nova_quotas,
+            nova_secgroups,
+            nova_servers,
+        )
+
+        app = web.Application(
+            middlewares=[self.state.world.faults.middleware("compute"), self._dress], client_max_size=1 << 26
+        )
+        app.router.add_get("/", self._versions)
+        app.router.add_get("/v2", self._redirect)
+        app.router.add_get("/v2/", self._version)
+        app.router.add_get("/v2/{project}/extensions", self._extensions)
+        app.router.add_get("/v2/{project}/extensions/{alias}", self._extension)
+        for part in (
+            nova_servers,
+            nova_actions,
+            nova_flavors,
+            nova_keypairs,
+            nova_network,
+            nova_secgroups,
+            nova_quotas,
+            nova_hosts,
+            nova_misc,
+        ):
+            part.add_routes(app, self)
+        return app
+
+    @property
+    def _dress(self) -> Any:
+        @web.middleware
+        async def dress(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.path == "/":
+                return await handler(request)
+            caller = self.tokens.caller(request)
+            if caller is None:
+                challenge = f"Keystone uri='{self.state.endpoints.keystone}/'"
+                return web.Response(
+                    status=401,
+                    body=b"Authentication required",
+                    headers={"Content-Type": "text/plain", "WWW-Authenticate": challenge},
+                )
+            request["caller"] = caller
+            try:
+                project_id = request.match_info.get("project")
+                if project_id is not None and project_id != caller.project_id:
+                    raise ApiFault(
+                        400,
+                        f"Malformed request URL: URL's project_id '{project_id}' doesn't match Context's project_id "
+                        f"'{caller.project_id}'",
+                    )
+                answer = await handler(request)
+            except ApiFault as fault:
+                answer = self.error(fault)
+            except web.HTTPException:
+                return webob_page(request, 404)
+            if request.path != "/v2":
+                answer.headers["X-Compute-Request-Id"] = caller.request_id
+            return answer
+
+        return dress
+
+    def error(self, fault: ApiFault) -> web.Response:
+        """Nova's JSON fault."""
+        body: dict[str, Any] = {"message": fault.message, "code": fault.status}
+        if fault.retry_after is not None:
+            body["retryAfter"] = fault.retry_after
+        answer = json_answer(
+            {FAULT_KEYS.get(fault.status, "computeFault"): body}, fault.status, content_type=JSON_UTF8
+        )
+        if fault.retry_after is not None:
+            answer.headers["Retry-After"] = fault.retry_after
+        return answer
+
+    # --- versions and extensions
+
+    async def _versions(self, _request: web.Request) -> web.Response:
+        link = {"rel": "self", "href": f"{self.state.endpoints.nova}/v2/"}
+        version = {"id": "v2.0", "status": "CURRENT", "updated": "2011-01-21T11:33:21Z", "links": [link]}
+        return json_answer({"versions": [version]})
+
+    async def _redirect(self, _request: web.Request) -> web.Response:
+        headers = {"Content-Type": "text/plain; charset=utf8", "Location": f"{self.state.endpoints.nova}/v2/"}
+        return web.Response(status=302, headers=headers)
+
+    async def _version(self, _request: web.Request) -> web.Response:
+        docs = "http://docs.openstack.org/api/openstack-compute/2"
+        media = "application/vnd.openstack.compute"
+        version = {
+            "id": "v2.0",
+            "status": "CURRENT",
+            "updated": "2011-01-21T11:33:21Z",
+            "links": [
+                {"rel": "self", "href": f"{self.state.endpoints.nova}/v2/"},
+                {"rel": "describedby", "type": "application/pdf", "href": f"{docs}/os-compute-devguide-2.pdf"},
+                {
+                    "rel": "describedby",
+                    "type": "application/vnd.sun.wadl+xml",
+                    "href": f"{docs}/wadl/os-compute-2.wadl",
+                },
+            ],
+            "media-types": [
+                {"base": "application/xml", "type": f"{media}+xml;version=2"},
+                {"base": "application/json", "type": f"{media}+json;version=2"},
+            ],
+        }
+        return json_answer({"version": version})
+
+    def _extension_views(self) -> list[dict[str, Any]]:
+        text = resources.files("pumphouse.lab.source").joinpath("extensions.json").read_text(encoding="utf-8")
+        return [
+            {
+                "alias": alias,
+                "name": name,
+                "description": f"{name}.",
+                "namespace": namespace,
+                "updated": updated,
+                "links": [],
+            }
+            for alias, name, namespace, updated in json.loads(text)
+        ]
+
+    async def _extensions(self, _request: web.Request) -> web.Response:
+        return json_answer({"extensions": self._extension_views()})
+
+    async def _extension(self, request: web.Request) -> web.Response:
+        for view in self._extension_views():
+            if view["alias"] == request.match_info["alias"]:
+                return json_answer({"extension": view})
+        raise ApiFault(404)
+
+    # --- helpers of the parts
+
+    def caller(self, request: web.Request) -> Caller:
+        """Who asks (the middleware has checked the token)."""
+        caller: Caller = request["caller"]
+        return caller
+
+    def require_admin(self, request: web.Request, rule: str) -> Caller:
+        """Who asks, an administrator; 403 naming the policy rule otherwise."""
+        caller = self.caller(request)
+        if not caller.is_admin:
+            raise ApiFault(403, f"Policy doesn't allow {rule} to be performed.")
+        return caller
+
+    async def body(self, request: web.Request, key: str | None = None) -> dict[str, Any]:
+        """The request's JSON object, or the object under ``key``; 400 when there is none."""
+        data = await read_json(request)
+        if not isinstance(data, dict):
+            raise ApiFault(400, "Malformed request body")
+        if key is None:
+            return data
+        if not isinstance(data.get(key), dict):
+            raise ApiFault(422 if key in ("security_group", "security_group_rule") else 400, "Malformed request body")
+        return dict(data[key])
+
+    def server(self, request: web.Request) -> Server:
+        """The server in the path, visible to its project and to administrators."""
+        server = self.state.servers.get(request.match_info["id"])
+        caller = self.caller(request)
+        hidden = server is not None and server.project_id != caller.project_id and not caller.is_admin
+        if server is None or server.deleted or hidden:
+            raise ApiFault(404, "Instance could not be found")
+        return server
+
+    def links(self, project_id: str, kind: str, identifier: str) -> list[dict[str, str]]:
+        """The self and bookmark links of a record."""
+        base = self.state.endpoints.nova
+        return [
+            {"rel": "self", "href": f"{base}/v2/{project_id}/{kind}/{identifier}"},
+            self.bookmark(project_id, kind, identifier),
+        ]
+
+    def bookmark(self, project_id: str, kind: str, identifier: str) -> dict[str, str]:
+        """The versionless link of a record."""
+        return {"rel": "bookmark", "href": f"{self.state.endpoints.nova}/{project_id}/{kind}/{identifier}"}
+
+    def page(self, request: web.Request, items: list[Any], ids: list[str]) -> tuple[list[Any], list[dict[str, str]]]:
+        """One page of a listing and its links.
+
+        The ``next`` link appears only when the page is as long as the ``limit`` that was asked for (so never when the
+        service cut a larger one down), and leads to the brief listing even from the detailed one: Nova's own bugs.
+        """
+        query = request.query
+        marker = query.get("marker")
+        if marker is not None:
+            if marker not in ids:
+                raise ApiFault(400, f"marker [{marker}] not found")
+            items = items[ids.index(marker) + 1 :]
+            ids = ids[ids.index(marker) + 1 :]
+        cap = self.state.osapi_max_limit
+        asked = self._limit(query.get("limit"))
+        page = items[: min(cap, asked if asked is not None else cap)]
+        fallback = cap if self.state.release.next_link_without_limit else 0
+        full = asked if asked is not None else fallback
+        if not page or not full or len(page) != full:
+            return page, []
+        kind = request.path.split("/")[3]
+        rest = {**{k: v for k, v in query.items() if k != "marker"}, "marker": ids[len(page) - 1]}
+        href = f"{self.state.endpoints.nova}/v2/{self.caller(request).project_id}/{kind}?{urlencode(rest)}"
+        return page, [{"rel": "next", "href": href}]
+
+    def _limit(self, text: str | None) -> int | None:
+        if text is None:
+            return None
+        try:
+            limit = int(text)
+        except ValueError:
+            raise ApiFault(400, "limit param must be an integer") from None
+        if limit < 0:
+            raise ApiFault(400, "limit param must be positive")
+        return limit

@@ -1,0 +1,165 @@
+"""Small tables as HTML and as text: static, without script, calm in JupyterLab and in an archived page.
+
+Everything is escaped. Colour is only ever beside a symbol and a word, and what matters for reading
+(alignment, colours of symbols) is inline, because JupyterLab drops style sheets from untrusted notebooks.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+STYLE = (
+    "<style>"
+    "div.ph{margin:.4em 0 1em;overflow-x:auto;font-size:13px;line-height:1.5}"
+    "div.ph p{margin:.3em 0}"
+    "div.ph p.ph-title{font-weight:600;margin:0 0 .35em}"
+    "div.ph p.ph-note{opacity:.7;margin:.5em 0 0}"
+    "div.ph table.ph-t{border-collapse:collapse;border:0;margin:0;font-size:inherit}"
+    "div.ph table.ph-t tr{background:none}"
+    "div.ph table.ph-t tbody tr:nth-child(odd){background:none}"
+    "div.ph table.ph-t th{font-weight:600;white-space:nowrap;vertical-align:bottom;background:none;border:0;"
+    "border-bottom:1.5px solid rgba(128,128,128,.65);padding:.25em 1.4em .25em 0}"
+    "div.ph table.ph-t td{vertical-align:top;border:0;border-bottom:1px solid rgba(128,128,128,.2);"
+    "padding:.25em 1.4em .25em 0;max-width:32em;overflow-wrap:anywhere}"
+    "div.ph table.ph-t td.ph-n{font-variant-numeric:tabular-nums;white-space:nowrap}"
+    "div.ph table.ph-t td.ph-id{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.9em;white-space:nowrap}"
+    "div.ph table.ph-t td.ph-w{white-space:nowrap}"
+    "div.ph .ph-u{font-weight:400;opacity:.65}"
+    "div.ph .ph-na{opacity:.4}"
+    "</style>"
+)
+ABSENT = "–"
+_CELL_CHARACTERS = 48
+
+
+@dataclass(frozen=True)
+class Tone:
+    """A symbol and its colour (distinct in grey and to the colour-blind by the symbol)."""
+
+    symbol: str
+    colour: str
+
+
+GOOD = Tone("●", "#00785a")
+OFF = Tone("○", "#767676")
+BUSY = Tone("◐", "#a06000")
+BAD = Tone("✖", "#c23b00")
+WARN = Tone("▲", "#a06000")
+NOTE = Tone("ℹ", "#3b6ea5")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value as it is read: ``text`` None is absent; ``tone`` puts a symbol before it."""
+
+    text: str | None
+    tone: Tone | None = None
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading with its unit. ``kind``: ``text``, ``number``, ``id`` (monospaced) or ``word`` (never broken)."""
+
+    label: str
+    unit: str = ""
+    kind: str = "text"
+
+
+@dataclass(frozen=True, repr=False)
+class Display:
+    """What a notebook shows: HTML where it can, the same as text elsewhere."""
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def render(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], note: str = "") -> Display:
+    """A table with a title above and a note below; no rows are shown as "(none)"."""
+    return Display(_html(title, columns, rows, note), _text(title, columns, rows, note))
+
+
+def joined(*displays: Display) -> Display:
+    """Several displays one after the other."""
+    return Display("".join(item.html for item in displays), "\n\n".join(item.text for item in displays))
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters, so that nothing can forge a second line."""
+    return " ".join("".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text).split())
+
+
+def _html(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], note: str) -> str:
+    parts = [STYLE, '<div class="ph">']
+    if title:
+        parts.append(f'<p class="ph-title">{escape(title)}</p>')
+    parts.append('<table class="ph-t"><thead><tr>')
+    for column in columns:
+        unit = f' <span class="ph-u">({escape(column.unit)})</span>' if column.unit else ""
+        parts.append(f'<th scope="col" style="text-align:{_align(column)}">{escape(column.label)}{unit}</th>')
+    parts.append("</tr></thead><tbody>")
+    for row in rows:
+        cells = "".join(_html_cell(column, cell) for column, cell in zip(columns, row, strict=True))
+        parts.append(f"<tr>{cells}</tr>")
+    if not rows:
+        parts.append(f'<tr><td colspan="{len(columns)}" style="text-align:left"><em>(none)</em></td></tr>')
+    parts.append("</tbody></table>")
+    if note:
+        parts.append(f'<p class="ph-note">{escape(note)}</p>')
+    parts.append("</div>")
+    return "".join(parts)
+
+
+def _html_cell(column: Column, cell: Cell) -> str:
+    kind = {"number": ' class="ph-n"', "id": ' class="ph-id"', "word": ' class="ph-w"'}.get(column.kind, "")
+    if cell.text is None:
+        inner = f'<span class="ph-na">{ABSENT}</span>'
+    else:
+        inner = escape(cell.text)
+        if cell.strong:
+            inner = f"<strong>{inner}</strong>"
+        if cell.tone is not None:
+            inner = f'<span style="color:{cell.tone.colour}">{cell.tone.symbol}</span> {inner}'
+    return f'<td{kind} style="text-align:{_align(column)}">{inner}</td>'
+
+
+def _align(column: Column) -> str:
+    return "right" if column.kind == "number" else "left"
+
+
+def _text(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], note: str) -> str:
+    head = [f"{column.label} ({column.unit})" if column.unit else column.label for column in columns]
+    body = [[_text_cell(cell) for cell in row] for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(head, *body, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if column.kind == "number" else cell.ljust(width)
+            for cell, width, column in zip(cells, widths, columns, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    lines = [title] if title else []
+    lines += [line(head), "  ".join("-" * width for width in widths)]
+    lines += [line(row) for row in body] or ["(none)"]
+    if note:
+        lines.append(note)
+    return "\n".join(lines)
+
+
+def _text_cell(cell: Cell) -> str:
+    if cell.text is None:
+        return ABSENT
+    text = one_line(cell.text)
+    if len(text) > _CELL_CHARACTERS and not cell.strong:
+        text = text[: _CELL_CHARACTERS - 1] + "…"
+    return f"{cell.tone.symbol} {text}" if cell.tone else text

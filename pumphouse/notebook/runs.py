@@ -1,0 +1,162 @@
+"""Showing a run: who and where, the plan, the approval, evidence and what became of each server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pumphouse.approval import Approval
+from pumphouse.notebook.display import MIB, show_facts
+from pumphouse.notebook.html import BAD, BUSY, GOOD, OFF, WARN, Cell, Column, Display, joined, render
+from pumphouse.plan.model import Plan
+from pumphouse.session import Report, Run
+
+_RESULT_TONES = {
+    "moved": GOOD,
+    "source deleted": GOOD,
+    "back at the source": GOOD,
+    "failed": BAD,
+    "untouched": OFF,
+    "prepared": BUSY,
+}
+
+
+def show_run(run: Run) -> Display:
+    """Who runs what against which clouds, for which change."""
+    rows = [
+        [Cell("run"), Cell(run.id, strong=True)],
+        [Cell("operator"), Cell(run.operator)],
+        [Cell("change"), Cell(run.change or None)],
+        [Cell("site"), Cell(run.site.name)],
+    ]
+    head = render("Run", [Column(""), Column("")], rows)
+    return joined(head, show_facts(run.source.facts, run.destination.facts))
+
+
+def show_plan(plan: Plan) -> Display:
+    """Servers, steps in order, what is carried differently, and the hash that an approval is bound to."""
+    servers = render(
+        f"{plan.kind.capitalize()} plan {plan.hash[:12]}: {_count(len(plan.servers), 'server')}, "
+        f"{_count(len(plan.steps), 'step')}, {plan.copy_bytes / MIB:,.1f} MiB of images to copy",
+        [
+            Column("server"),
+            Column("project"),
+            Column("state", kind="word"),
+            Column("host"),
+            Column("fixed IPs"),
+            Column("floating IPs"),
+            Column("flavor"),
+            Column("image"),
+        ],
+        [
+            [
+                Cell(server.name, strong=True),
+                Cell(server.project),
+                Cell(server.status, GOOD if server.status == "ACTIVE" else OFF),
+                Cell(server.host),
+                Cell(", ".join(server.addresses)),
+                Cell(", ".join(server.floating_ips) or None),
+                Cell(server.flavor or None),
+                Cell(server.image or None),
+            ]
+            for server in plan.servers
+        ],
+        note=f"Full hash {plan.hash}. Approve it with: pumphouse approve {plan.hash[:12]} --by NAME --reason WHY",
+    )
+    return joined(servers, _steps(plan), _notes(plan))
+
+
+def _steps(plan: Plan) -> Display:
+    rows = [
+        [
+            Cell(str(number)),
+            Cell(step.phase),
+            Cell(step.title, strong=step.undo is None),
+            Cell(step.changes),
+            Cell(step.undo, None) if step.undo else Cell(f"irreversible: {step.cost}" if step.cost else None, WARN),
+        ]
+        for number, step in enumerate(plan.steps, 1)
+    ]
+    counts = Counter(step.changes for step in plan.steps)
+    note = ", ".join(f"{number} change {what}" for what, number in sorted(counts.items()))
+    heads = [Column("#", kind="number"), Column("phase"), Column("step"), Column("changes"), Column("undo")]
+    return render("Steps in order", heads, rows, note=note)
+
+
+def _notes(plan: Plan) -> Display:
+    rows = [[Cell(note.object, strong=True), Cell(note.text)] for note in plan.notes]
+    return render("Carried differently, or not", [Column("object"), Column("what and why")], rows)
+
+
+def show_approval(approval: Approval, run: Run) -> Display:
+    """Who approved, when and why; and whether approver and operator are the same person."""
+    same = approval.approved_by == run.operator
+    rows = [
+        [Cell("plan"), Cell(approval.plan_hash)],
+        [Cell("approved by"), Cell(approval.approved_by, WARN if same else GOOD, strong=True)],
+        [Cell("run by"), Cell(run.operator + (" (the same person)" if same else ""))],
+        [Cell("approved at"), Cell(approval.approved_at)],
+        [Cell("reason"), Cell(approval.reason)],
+        [Cell("ticket"), Cell(approval.ticket or None)],
+    ]
+    return render("Approval", [Column(""), Column("")], rows)
+
+
+def show_evidence(rows: Iterable[Mapping[str, Any]]) -> Display:
+    """What the clouds say when read again: one row per verified step."""
+    made = [
+        [
+            Cell("verified", GOOD),
+            Cell(str(row["what"]), strong=True),
+            Cell(", ".join(f"{k}={v}" for k, v in row["evidence"].items() if v is not None) or None),
+        ]
+        for row in rows
+    ]
+    columns = [Column("result", kind="word"), Column("step"), Column("read back from the clouds")]
+    return render(f"Read again: {_count(len(made), 'step')}", columns, made)
+
+
+def show_report(report: Report | None) -> Display:
+    """What became of each server, with downtime beside the clouds' own times."""
+    if report is None:
+        return render("Result: this notebook only reads", [Column("")], [])
+    rows = [
+        [
+            Cell(server.result, _RESULT_TONES.get(server.result, WARN)),
+            Cell(server.name, strong=True),
+            Cell(server.project),
+            Cell(", ".join(server.addresses)),
+            Cell(", ".join(server.floating_ips) or None),
+            Cell(_seconds(server.stop_s)),
+            Cell(_seconds(server.boot_s)),
+            Cell(_seconds(server.downtime_s)),
+            Cell({True: "yes", False: "no", None: "not asked"}[server.answers]),
+            Cell(server.problem),
+        ]
+        for server in report.servers
+    ]
+    columns = [
+        Column("result", kind="word"),
+        Column("server"),
+        Column("project"),
+        Column("fixed IPs"),
+        Column("floating IPs"),
+        Column("stop", "s", "number"),
+        Column("boot", "s", "number"),
+        Column("downtime", "s", "number"),
+        Column("answers", kind="word"),
+        Column("problem"),
+    ]
+    title = f"Result: {report.verified} of {_count(report.steps, 'step')} done and verified"
+    if report.failed:
+        title += f", {report.failed} failed"
+    return render(title, columns, rows, note=" ".join(report.left))
+
+
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

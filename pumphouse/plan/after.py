@@ -1,0 +1,235 @@
+"""Planning what comes after a move: deleting the sources (finalise) or going back (roll back)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from pumphouse.errors import PlanError
+from pumphouse.findings import Finding
+from pumphouse.journal import Journal, StepState
+from pumphouse.plan.model import Note, Plan, PlannedStep, order
+
+
+def moves_of(journal: Journal, server_ids: Iterable[str]) -> list[tuple[Plan, tuple[str, ...]]]:
+    """The move plans that were begun for these servers, oldest first, each with those of its servers.
+
+    :raises PlanError: when a server was never moved, naming all such servers.
+    """
+    wanted = set(server_ids)
+    found = []
+    for document in journal.plan_documents(kind="move", states=("started", "finished")):
+        plan = Plan.from_document(document)
+        states = journal.step_states(plan.hash)
+        begun = {
+            step.server_id
+            for step in plan.steps
+            if step.server_id in wanted and states.get(step.key, StepState()).in_effect
+        }
+        if begun:
+            found.append((plan, tuple(sorted(str(server_id) for server_id in begun))))
+    missing = wanted - {server_id for _, ids in found for server_id in ids}
+    if missing:
+        raise PlanError(
+            f"The journal knows no move of server(s) {', '.join(sorted(missing))}, or it was rolled back.",
+            remedy="select servers that were moved; `pumphouse journal` lists them.",
+        )
+    return found
+
+
+def plan_finalise(
+    journal: Journal, selection_digest: str, server_ids: Iterable[str], *, hold_s: float, now: datetime | None = None
+) -> tuple[Plan, tuple[Finding, ...]]:
+    """Plan deleting the stopped sources of moved servers (read only).
+
+    :param hold_s: seconds that must have passed since a server was seen to serve at the destination.
+    :raises PlanError: when a server was never moved.
+    """
+    now = now or datetime.now(UTC)
+    findings, steps, servers, notes = [], [], [], []
+    moves = moves_of(journal, server_ids)
+    for move, ids in moves:
+        events = {(e.step_key, e.event): e for e in journal.events(plan_hash=move.hash)}
+        states = journal.step_states(move.hash)
+        for server_id in ids:
+            server = move.server(server_id)
+            servers.append(server)
+            label = f"server {server.name}"
+            settled = states.get(f"settle:{server_id}", StepState())
+            verified = events.get((f"settle:{server_id}", "verified"))
+            if settled.state != "verified" or verified is None:
+                findings.append(
+                    Finding(
+                        "block",
+                        "not-verified",
+                        label,
+                        f"({server_id}) is not verified at the destination (settle is {settled.state}).",
+                        "finish the move first, or roll it back.",
+                    )
+                )
+                continue
+            held_s = (now - verified.at).total_seconds()
+            if held_s < hold_s:
+                findings.append(
+                    Finding(
+                        "block",
+                        "hold-time",
+                        label,
+                        f"({server_id}) has served at the destination for {held_s:.0f} s; the hold is {hold_s:.0f} s.",
+                        f"wait {hold_s - held_s:.0f} s more, or lower limits.hold_s in site.yaml.",
+                    )
+                )
+            reserve = [
+                PlannedStep(
+                    key=f"reserve-fixed-ip:{address}",
+                    kind="reserve-fixed-ip",
+                    phase="finalise",
+                    title=f"reserve {address} of {server.name} at the source",
+                    changes="source",
+                    params={"address": address},
+                    server_id=server_id,
+                    undo="unreserved",
+                )
+                for address in server.addresses
+            ]
+            settle = move.step(f"settle:{server_id}")
+            steps += reserve
+            steps.append(
+                PlannedStep(
+                    key=f"delete-source:{server_id}",
+                    kind="delete-source",
+                    phase="finalise",
+                    title=f"delete {server.name} at the source",
+                    changes="source",
+                    needs=tuple(step.key for step in reserve),
+                    params={
+                        "source_id": server_id,
+                        "destination_id": journal.mapping("server", server_id),
+                        "name": server.name,
+                        "was": settle.params["was"],
+                        "address": settle.params["address"],
+                        "answered": bool(settled.outcome.get("answers")),
+                    },
+                    server_id=server_id,
+                    cost="the source's root disk is gone for ever",
+                )
+            )
+            notes += [
+                Note(f"floating IP {floating}", "stays allocated in the source, so that it cannot be given out there")
+                for floating in server.floating_ips
+            ]
+    first = moves[0][0]
+    plan = Plan(
+        kind="finalise",
+        source=first.source,
+        destination=first.destination,
+        selection_digest=selection_digest,
+        servers=tuple(servers),
+        steps=order(steps),
+        notes=tuple(notes),
+    )
+    return plan, tuple(findings)
+
+
+def plan_rollback(
+    journal: Journal, selection_digest: str, server_ids: Iterable[str]
+) -> tuple[Plan, tuple[Finding, ...]]:
+    """Plan taking moved servers back: in reverse, everything that was done and not undone (read only).
+
+    What servers share (images, networks, projects …) goes only when pumphouse made it and no other move needs it.
+
+    :raises PlanError: when a server was never moved.
+    """
+    moves = moves_of(journal, server_ids)
+    findings: list[Finding] = []
+    steps: list[PlannedStep] = []
+    servers = []
+    going = {(move.hash, server_id) for move, ids in moves for server_id in ids}
+    kept = _still_needed(journal, going)
+    deleted = _finalised(journal)
+    for move, ids in reversed(moves):
+        states = journal.step_states(move.hash)
+        for server_id in ids:
+            servers.append(move.server(server_id))
+            if server_id in deleted:
+                findings.append(
+                    Finding(
+                        "block",
+                        "finalised",
+                        f"server {move.server(server_id).name}",
+                        f"({server_id}) was deleted at the source when it was finalised: it cannot go back.",
+                        "leave it out; move it back as a new server if need be.",
+                    )
+                )
+        chosen = {
+            step.key: step
+            for step in move.steps
+            if states.get(step.key, StepState()).in_effect
+            and (step.server_id in ids or (step.server_id is None and step.key not in kept))
+        }
+        dependants: dict[str, list[str]] = {key: [] for key in chosen}
+        for step in chosen.values():
+            for need in step.needs:
+                if need in dependants:
+                    dependants[need].append(_undo_key(move, step.key))
+        steps += [
+            PlannedStep(
+                key=_undo_key(move, step.key),
+                kind="undo",
+                phase="undo",
+                title=f"undo: {step.title}",
+                changes=step.changes,
+                needs=tuple(dependants[step.key]),
+                params={"plan_hash": move.hash, "step_key": step.key},
+                server_id=step.server_id,
+                cost="what its users wrote at the destination since the move is lost" if step.kind == "boot" else "",
+            )
+            for step in chosen.values()
+        ]
+    first = moves[0][0]
+    plan = Plan(
+        kind="rollback",
+        source=first.source,
+        destination=first.destination,
+        selection_digest=selection_digest,
+        servers=tuple({server.id: server for server in servers}.values()),
+        steps=order(steps),
+    )
+    return plan, tuple(findings)
+
+
+def _undo_key(move: Plan, key: str) -> str:
+    return f"undo:{move.hash[:12]}:{key}"
+
+
+def _still_needed(journal: Journal, going: set[tuple[str, str]]) -> set[str]:
+    """Keys of shared steps that servers which are not going back still stand on."""
+    needed: set[str] = set()
+    for document in journal.plan_documents(kind="move", states=("started", "finished")):
+        plan = Plan.from_document(document)
+        states = journal.step_states(plan.hash)
+        staying = {
+            step.server_id
+            for step in plan.steps
+            if step.server_id is not None
+            and (plan.hash, step.server_id) not in going
+            and states.get(step.key, StepState()).in_effect
+        }
+        pending = [step.key for step in plan.steps if step.server_id in staying]
+        by_key = {step.key: step for step in plan.steps}
+        while pending:
+            key = pending.pop()
+            if key not in needed:
+                needed.add(key)
+                pending.extend(by_key[key].needs)
+    return needed
+
+
+def _finalised(journal: Journal) -> set[str]:
+    gone = set()
+    for document in journal.plan_documents(kind="finalise", states=("started", "finished")):
+        plan = Plan.from_document(document)
+        for key, state in journal.step_states(plan.hash).items():
+            if key.startswith("delete-source:") and state.in_effect:
+                gone.add(key.partition(":")[2])
+    return gone

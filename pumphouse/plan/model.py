@@ -1,0 +1,160 @@
+"""What a plan is: ordered steps with their needs, notes on what is not carried, and a hash of all that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from pumphouse.errors import PlanError
+
+PLAN_SCHEMA = 1
+
+#: Phases in the order in which they run.
+PHASES = ("prepare", "cutover", "finalise", "undo")
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step of a plan.
+
+    ``key`` is unique in the plan (``boot:<server id>``); ``kind`` names the :class:`pumphouse.steps.base.Step`
+    that does it; ``title`` is for people; ``changes`` is ``source``, ``destination`` or ``both``; ``needs`` are
+    keys of steps that must be verified before; ``params`` is JSON. ``undo`` says how it is undone and what that
+    costs; ``None`` means irreversible, and then ``cost`` says what is lost.
+    """
+
+    key: str
+    kind: str
+    phase: str
+    title: str
+    changes: str
+    needs: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    undo: str | None = None
+    cost: str = ""
+    server_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that the plan carries differently, or not at all, and why."""
+
+    object: str
+    text: str
+
+
+@dataclass(frozen=True)
+class PlanServer:
+    """A server of the plan as it was when the plan was made; ``fingerprint`` detects later changes."""
+
+    id: str
+    name: str
+    project: str
+    host: str | None
+    status: str
+    addresses: tuple[str, ...]
+    floating_ips: tuple[str, ...]
+    fingerprint: str
+    flavor: str = ""
+    image: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Ordered steps for a selection; the hash binds approvals to exactly this plan."""
+
+    kind: str  # move, finalise, rollback
+    source: str
+    destination: str
+    selection_digest: str
+    servers: tuple[PlanServer, ...]
+    steps: tuple[PlannedStep, ...]
+    notes: tuple[Note, ...] = ()
+    copy_bytes: int = 0
+    sequence: int = 0  # how many equal plans were rolled back before: each wants an approval of its own
+    schema: int = PLAN_SCHEMA
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The plan as plain JSON values."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the canonical JSON of the whole plan (64 hex digits)."""
+        canonical = json.dumps(self.document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Plan:
+        """Read :attr:`document` back.
+
+        :raises PlanError: when it is not a plan of this schema.
+        """
+        if not isinstance(document, Mapping) or document.get("schema") != PLAN_SCHEMA:
+            raise PlanError(
+                f"Not a plan of schema {PLAN_SCHEMA}.", remedy="make the plan again with this version of pumphouse."
+            )
+        try:
+            fields = dict(document)
+            fields["servers"] = tuple(
+                PlanServer(**{**s, "addresses": tuple(s["addresses"]), "floating_ips": tuple(s["floating_ips"])})
+                for s in document["servers"]
+            )
+            fields["steps"] = tuple(PlannedStep(**{**s, "needs": tuple(s["needs"])}) for s in document["steps"])
+            fields["notes"] = tuple(Note(**n) for n in document["notes"])
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PlanError(f"A damaged plan document: {error!r}.", remedy="make the plan again.") from error
+
+    def step(self, key: str) -> PlannedStep:
+        """One step by key."""
+        for step in self.steps:
+            if step.key == key:
+                return step
+        raise PlanError(f"Plan {self.hash[:12]}: no step {key}.", remedy="use a key that the plan shows.")
+
+    def phase(self, *phases: str) -> tuple[PlannedStep, ...]:
+        """Steps of these phases, in plan order."""
+        return tuple(step for step in self.steps if step.phase in phases)
+
+    def server(self, server_id: str) -> PlanServer:
+        """One server of the plan."""
+        for server in self.servers:
+            if server.id == server_id:
+                return server
+        raise PlanError(f"Plan {self.hash[:12]}: no server {server_id}.", remedy="use an id that the plan shows.")
+
+
+def order(steps: Iterable[PlannedStep]) -> tuple[PlannedStep, ...]:
+    """Sort steps so that each comes after its needs, stable by phase and key.
+
+    :raises PlanError: on a cycle or a need that no step meets.
+    """
+    by_key: dict[str, PlannedStep] = {}
+    for step in steps:
+        if step.key in by_key:
+            raise PlanError(f"Two steps {step.key} in one plan.", remedy="report this: it is a fault of the planner.")
+        by_key[step.key] = replace(step, needs=tuple(sorted(set(step.needs))))
+    for step in by_key.values():
+        missing = [need for need in step.needs if need not in by_key]
+        if missing:
+            raise PlanError(
+                f"Step {step.key} needs {', '.join(missing)}, which the plan does not hold.",
+                remedy="report this: it is a fault of the planner.",
+            )
+    sorter = TopologicalSorter({step.key: step.needs for step in by_key.values()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise PlanError(f"The plan's steps wait for each other: {error.args[1]}.", remedy="report this.") from error
+    done: list[PlannedStep] = []
+    while sorter.is_active():
+        ready = sorted((by_key[key] for key in sorter.get_ready()), key=lambda s: (PHASES.index(s.phase), s.key))
+        done.extend(ready)
+        sorter.done(*(step.key for step in ready))
+    return tuple(done)

@@ -1,0 +1,228 @@
+"""Commands ``run``, ``records`` and ``lint``: thin shells over the library.
+
+Exit codes are those of :mod:`pumphouse.runner.outcome`. Errors are one paragraph on standard error; ``--json`` puts the
+result, and nothing else, on standard output.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from pumphouse.errors import ParameterError, PumphouseError, RunbookError
+from pumphouse.lint import lint_paths
+from pumphouse.records import sheet as sheets
+from pumphouse.records.engine import Progress
+from pumphouse.records.html import render_archive
+from pumphouse.records.manifest import read_manifest
+from pumphouse.runner.execute import run_notebook
+from pumphouse.runner.outcome import EXIT_FAILED, EXIT_OK, EXIT_USAGE, RunOutcome
+from pumphouse.runner.parameters import CommandLineText
+from pumphouse.runner.sequence import run_runbook
+from pumphouse.site import load_site
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_COLOURS = {
+    sheets.SUCCEEDED: "green",
+    sheets.NOTHING_TO_DO: "cyan",
+    sheets.FAILED: "red",
+    sheets.REFUSED: "yellow",
+    sheets.ABORTED: "yellow",
+    sheets.INTERRUPTED: "red",
+}
+
+site_option = click.option(
+    "--site",
+    "site_file",
+    default="site.yaml",
+    show_default=True,
+    envvar="PUMPHOUSE_SITE",
+    metavar="FILE",
+    help="The site to work on (also PUMPHOUSE_SITE).",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+
+
+def one_paragraph(command: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Turn our errors into one paragraph and exit code 2, without a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return command(*args, **kwargs)
+        except PumphouseError as error:
+            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            sys.exit(EXIT_USAGE)
+
+    return wrapped
+
+
+@click.command("run")
+@click.argument("what", metavar="RUNBOOK_OR_NOTEBOOK")
+@click.option(
+    "-p", "--parameter", "given", multiple=True, metavar="NAME=VALUE", help="A parameter; JSON, else text. Repeatable."
+)
+@site_option
+@click.option("--timeout", "cell_timeout_s", type=click.IntRange(min=1), metavar="SECONDS", help="Limit for one cell.")
+@click.option("--operator", metavar="NAME", help="Who runs this (default: PUMPHOUSE_OPERATOR or your account).")
+@click.option("-q", "--quiet", is_flag=True, help="No line per cell.")
+@json_option
+@one_paragraph
+def run_command(
+    what: str,
+    given: tuple[str, ...],
+    site_file: str,
+    cell_timeout_s: int | None,
+    operator: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Run a notebook or a runbook headlessly and write its record.
+
+    A runbook (*.yaml) is a sequence of notebooks with parameters; all of them are checked before the first one
+    runs. Ctrl-C interrupts the cell, finishes the record and ends the run as aborted.
+
+    \b
+    Example:
+      pumphouse run runbooks/move-project.yaml --site lab/site.yaml -p project=shop
+      pumphouse run notebooks/10-inventory.ipynb --json
+
+    \b
+    Exit code: 0 succeeded or nothing to do, 1 failed, 2 wrong use (nothing was run),
+    3 refused by a check or for want of an approval, 4 aborted or interrupted.
+    """
+    parameters = _parse(given)
+    site = load_site(site_file)
+    cells = None if quiet or as_json else _print_cell
+    if Path(what).suffix in (".yaml", ".yml"):
+        outcome = run_runbook(
+            what,
+            parameters,
+            site,
+            operator=operator,
+            cell_timeout_s=cell_timeout_s,
+            reporter=cells,
+            step_reporter=None if as_json else _print_step,
+        )
+    elif Path(what).suffix == ".ipynb":
+        outcome = run_notebook(what, parameters, site, operator=operator, cell_timeout_s=cell_timeout_s, reporter=cells)
+    else:
+        raise RunbookError(f"{what} is neither a notebook nor a runbook.", remedy="name a file *.ipynb or *.yaml.")
+    if as_json:
+        click.echo(json.dumps(outcome.to_json(), indent=2, ensure_ascii=False))
+    else:
+        _print_outcome(outcome)
+    sys.exit(outcome.exit_code)
+
+
+@click.group("records")
+def records_group() -> None:
+    """The archive of executed notebooks.
+
+    \b
+    Example:
+      pumphouse records list --site lab/site.yaml
+    """
+
+
+@records_group.command("list")
+@site_option
+@json_option
+@one_paragraph
+def records_list(site_file: str, as_json: bool) -> None:
+    """List every run that has ended, failed and refused ones too.
+
+    \b
+    Example:
+      pumphouse records list --site lab/site.yaml --json
+    """
+    entries = read_manifest(load_site(site_file).records_dir)
+    if as_json:
+        click.echo(json.dumps([entry.to_json() for entry in entries], indent=2, ensure_ascii=False))
+        return
+    if not entries:
+        click.echo("No run has ended yet.")
+    for entry in entries:
+        result = click.style(f"{entry.result:<13}", fg=_COLOURS.get(entry.result))
+        click.echo(f"{entry.started_at}  {result}  {entry.notebook}  {entry.record or ''}".rstrip())
+
+
+@records_group.command("html")
+@site_option
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder (default: next to the records).")
+@json_option
+@one_paragraph
+def records_html(site_file: str, out: Path | None, as_json: bool) -> None:
+    """Make a self-contained page of every record, and an index of all runs.
+
+    \b
+    Example:
+      pumphouse records html --site lab/site.yaml --out /srv/www/migration
+    """
+    index = render_archive(load_site(site_file).records_dir, out)
+    click.echo(json.dumps({"index": str(index)}) if as_json else f"Open {index}")
+
+
+@click.command("lint")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@json_option
+@one_paragraph
+def lint_command(paths: tuple[str, ...], as_json: bool) -> None:
+    """Check notebooks (files or folders) against the conventions; exit code 1 if one departs from them.
+
+    \b
+    Example:
+      pumphouse lint notebooks/
+    """
+    problems = lint_paths(paths)
+    if as_json:
+        click.echo(json.dumps([problem.__dict__ for problem in problems], indent=2, ensure_ascii=False))
+    else:
+        for problem in problems:
+            click.echo(str(problem))
+        if not problems:
+            click.echo("All notebooks follow the conventions.")
+    sys.exit(EXIT_FAILED if problems else EXIT_OK)
+
+
+def _parse(given: tuple[str, ...]) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
+    for item in given:
+        name, separator, value = item.partition("=")
+        if not separator or not name:
+            raise ParameterError(f"-p {item!r} has no value.", remedy="write -p NAME=VALUE.")
+        if name in parameters:
+            raise ParameterError(f"Parameter '{name}' is given twice.", remedy="give it once; a list is JSON.")
+        parameters[name] = CommandLineText(value)
+    return parameters
+
+
+def _print_cell(progress: Progress) -> None:
+    place = f"  [{progress.cell}/{progress.cells}]"
+    if progress.seconds is None:
+        if sys.stderr.isatty():
+            click.echo(f"{place} {progress.heading} ...", err=True)
+        return
+    click.echo(f"{place} {progress.heading}: {progress.status} ({progress.seconds:.1f} s)", err=True)
+
+
+def _print_step(number: int, count: int, label: str, outcome: RunOutcome | None) -> None:
+    if outcome is None:
+        click.echo(click.style(f"{number}/{count} {label}", bold=True), err=True)
+    else:
+        click.echo(f"    {click.style(outcome.result, fg=_COLOURS[outcome.result])}", err=True)
+
+
+def _print_outcome(outcome: RunOutcome) -> None:
+    result = click.style(outcome.result, fg=_COLOURS[outcome.result], bold=True)
+    click.echo(f"{outcome.notebook}: {result}. {outcome.detail}".rstrip())
+    for run in outcome.steps or (outcome,):
+        if run.record is not None:
+            click.echo(f"  record: {run.record}")

@@ -1,0 +1,232 @@
+"""Run one notebook: validate, journal, execute, tell the truth about the end."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import papermill
+
+from pumphouse.errors import ParameterError, PumphouseError
+from pumphouse.journal import Journal
+from pumphouse.records import sheet as sheets
+from pumphouse.records.engine import Ending, Execution, NotebookStopped, Progress, conclude_from_ending
+from pumphouse.records.manifest import append_entry
+from pumphouse.records.redact import Redactor
+from pumphouse.records.secrets import collect_secrets
+from pumphouse.records.sheet import Sheet
+from pumphouse.records.store import WritePolicy, hide_in_text, open_record, path_aliases
+from pumphouse.runner.outcome import RunOutcome
+from pumphouse.runner.parameters import resolve_parameters
+from pumphouse.runner.recover import hold_run, recover_lost_runs
+from pumphouse.runner.signals import StopSwitch
+from pumphouse.runner.template import SITE_PARAMETER, LoadedTemplate, load_template
+from pumphouse.site import Site
+
+RUN_ID_VARIABLE = "PUMPHOUSE_RUN_ID"
+"""Set in the kernel's environment: the journal's run that the notebook's session belongs to."""
+
+Reporter = Callable[[Progress], None]
+
+
+def run_notebook(
+    path: str | Path,
+    parameters: Mapping[str, Any],
+    site: Site,
+    *,
+    journal: Journal | None = None,
+    operator: str | None = None,
+    parent_id: str | None = None,
+    cell_timeout_s: int | None = None,
+    reporter: Reporter | None = None,
+    switch: StopSwitch | None = None,
+    template: LoadedTemplate | None = None,
+) -> RunOutcome:
+    """Execute a template headlessly; what it does to the clouds is the notebook's affair.
+
+    Ends with a record in ``site.records_dir``, the run closed in the journal and a line in the manifest, whatever
+    happens to the kernel. SIGINT and SIGTERM interrupt the cell; the result is then ``aborted``.
+
+    :param parameters: values for the template's parameters; the rest keep their defaults.
+    :param operator: who runs it; default ``PUMPHOUSE_OPERATOR`` or the account's name.
+    :param cell_timeout_s: a cell that runs longer is interrupted, and the run with it.
+    :param reporter: called at the start and end of every code cell.
+    :param template: what :func:`load_template` returned for ``path``, if it was called already.
+    :returns: the outcome; its ``result`` is ``succeeded`` only if the last cell was reached *and* the journal agrees.
+    :raises ParameterError: unknown names, wrong types, or a secret as a value. Nothing was run.
+    :raises RunbookError: the template cannot be run as it is, or records cannot be written. Nothing was run.
+    """
+    template = template or load_template(path)
+    redactor = Redactor(lambda: collect_secrets(site))
+    checked = template.check(parameters, site.path)
+    refuse_secrets(template.file.name, checked, redactor)
+    book = journal or Journal.open(site.journal_url)
+    try:
+        recover_lost_runs(book, site)
+        started_at = datetime.now(UTC)
+        record = site.records_dir / _record_name(template, started_at)
+        stops = switch or StopSwitch()
+        with stops.listening(), hold_run(site.records_dir, record.name):
+            job = _Job(
+                template=template,
+                checked=checked,
+                site=site,
+                journal=book,
+                policy=WritePolicy(redactor, path_aliases(site.path.parent)),
+                record=record,
+            )
+            job.start(started_at, operator or sheets.current_operator(), parent_id)
+            job.execute(cell_timeout_s, reporter, stops)
+            return job.close()
+    finally:
+        if journal is None:
+            book.close()
+
+
+@dataclass
+class _Job:
+    """One run from its journal row to its manifest line."""
+
+    template: LoadedTemplate
+    checked: Mapping[str, Any]
+    site: Site
+    journal: Journal
+    policy: WritePolicy
+    record: Path
+    sheet: Sheet = field(init=False)
+
+    def start(self, started_at: datetime, operator: str, parent_id: str | None) -> None:
+        resolved = resolve_parameters(self.template.parameters, self.checked)
+        shown = {key: self._hide(value) for key, value in resolved.items()}
+        run_id = self.journal.start_run(
+            notebook=self.template.facts.path,
+            template_digest=self.template.facts.sha256,
+            parameters=shown,
+            operator=operator,
+            record=self.record.name,
+            parent_id=parent_id,
+        )
+        self.sheet = Sheet(
+            run_id=run_id,
+            template=self.template.facts,
+            operator=operator,
+            started_at=started_at,
+            parameters=shown,
+            site=self.site.name,
+            clouds=f"{self.site.source_cloud} to {self.site.destination_cloud}",
+            parent_id=parent_id,
+        )
+
+    def execute(self, cell_timeout_s: int | None, reporter: Reporter | None, switch: StopSwitch) -> None:
+        """Run the notebook; afterwards ``sheet`` is final, whatever happened."""
+        execution = Execution(
+            sheet=self.sheet,
+            conclude=self.conclude,
+            environment={RUN_ID_VARIABLE: self.sheet.run_id},
+            kernel_dir=self.template.file.parent,
+            reporter=reporter,
+        )
+        try:
+            with switch.guarding() as execution.stop, open_record(self.record, self.policy) as output:
+                papermill.execute_notebook(
+                    self.template.notebook,
+                    output,
+                    parameters=dict(self.checked),
+                    engine_name="pumphouse",
+                    progress_bar=False,
+                    execution_timeout=cell_timeout_s,
+                    execution=execution,
+                )
+            self.sheet = execution.sheet
+        except NotebookStopped:
+            self.sheet = execution.sheet
+        except Exception as error:  # noqa: BLE001 (whatever it was, the run has ended and that must be written down)
+            said = str(error) if isinstance(error, PumphouseError) else f"{type(error).__name__}: {error}"
+            self.sheet = self.sheet.ended(sheets.INTERRUPTED, self._hide(f"The run could not go on: {said}"))
+
+    def conclude(self, ending: Ending) -> tuple[str, str]:
+        """The result: what was seen of the notebook, corrected by what the journal holds."""
+        result, detail = conclude_from_ending(ending)
+        try:
+            steps = self.journal.run_result(self.sheet.run_id)
+        except PumphouseError as error:
+            return sheets.INTERRUPTED, self._hide(f"{detail} The journal could not be asked: {error}".strip())
+        if ending.kind == "finished":
+            result, detail = _finished(steps, ending.detail)
+        elif result == sheets.REFUSED and steps == "failed":
+            result, detail = sheets.FAILED, f"{detail} Before that, a step had failed."
+        return result, self._hide(detail)
+
+    def close(self) -> RunOutcome:
+        """Journal and manifest; a failure of one must not keep the other from being written."""
+        problem: PumphouseError | None = None
+        try:
+            self.journal.end_run(self.sheet.run_id, self.sheet.result, self.sheet.detail)
+        except PumphouseError as error:
+            problem = error
+        append_entry(self.site.records_dir, manifest_facts(self.sheet, self.record.name))
+        if problem is not None:
+            raise problem
+        return RunOutcome(
+            run_id=self.sheet.run_id,
+            notebook=self.template.facts.path,
+            result=self.sheet.result,
+            detail=self.sheet.detail,
+            record=self.record if self.record.exists() else None,
+            started_at=self.sheet.started_at,
+            ended_at=self.sheet.ended_at or datetime.now(UTC),
+        )
+
+    def _hide(self, value: Any) -> Any:
+        clean = self.policy.redactor.value(value)
+        return hide_in_text(clean, self.policy.aliases) if isinstance(clean, str) else clean
+
+
+def _record_name(template: LoadedTemplate, started_at: datetime) -> str:
+    stem = re.sub(r"[^\w.-]+", "-", template.file.stem)
+    return f"{started_at:%Y%m%dT%H%M%SZ}-{stem}-{secrets.token_hex(4)}.ipynb"
+
+
+def manifest_facts(sheet: Sheet, record: str | None) -> dict[str, Any]:
+    """A manifest line's facts from a final sheet."""
+    return {
+        "run_id": sheet.run_id,
+        "parent_id": sheet.parent_id,
+        "notebook": sheet.template.path,
+        "result": sheet.result,
+        "detail": sheet.detail,
+        "operator": sheet.operator,
+        "started_at": sheets.stamp(sheet.started_at),
+        "ended_at": sheets.stamp(sheet.ended_at),
+        "record": record,
+    }
+
+
+def _finished(steps: str, late: str) -> tuple[str, str]:
+    match steps:
+        case sheets.SUCCEEDED:
+            return sheets.SUCCEEDED, f"Every step that the journal holds of this run is verified. {late}".strip()
+        case sheets.NOTHING_TO_DO:
+            return sheets.NOTHING_TO_DO, late
+        case "incomplete":
+            return sheets.FAILED, "The last cell was reached, but the journal holds steps without a verified outcome."
+        case _:
+            return sheets.FAILED, "The last cell was reached, but the journal holds a step that failed."
+
+
+def refuse_secrets(name: str, values: Mapping[str, Any], redactor: Redactor) -> None:
+    """Refuse parameters that hold a secret: they would be stored in the journal and shown in the record.
+
+    :raises ParameterError: naming notebook (or runbook) and parameter, never the value.
+    """
+    for key, value in values.items():
+        if key != SITE_PARAMETER and redactor.holds_secret(value if isinstance(value, str) else repr(value)):
+            raise ParameterError(
+                f"{name}: the value of parameter '{key}' contains a secret of this site.",
+                remedy="parameters are recorded; refer to secrets by clouds.yaml, secure.yaml or the environment.",
+            )

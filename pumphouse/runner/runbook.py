@@ -1,0 +1,295 @@
+"""Runbooks: notebooks with parameters, in order, as YAML.
+
+::
+
+    schema: 1
+    name: move-project
+    description: Move one project and verify it.
+    parameters:
+      project: {type: str, help: name of the project}
+      servers: {type: "list[str]", default: [], help: names of servers}
+    steps:
+      - notebook: ../notebooks/10-inventory.ipynb
+      - notebook: ../notebooks/30-move.ipynb
+        parameters: {project: "{{ project }}"}
+        gate: approval
+      - notebook: ../notebooks/40-check-server.ipynb
+        for_each: servers
+        as: server
+        parameters: {server: "{{ server }}"}
+
+A parameter without ``default`` must be given. ``"{{ name }}"`` alone keeps the value's type; inside other text it is
+written into it. ``gate: approval`` makes sure, before anything runs, that the step's notebook has a ``ph-gate`` cell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from pumphouse.errors import ParameterError, RunbookError
+from pumphouse.records.sheet import Template
+from pumphouse.runner.parameters import Parameter, accepts, check_parameters
+from pumphouse.runner.template import LoadedTemplate, load_template
+
+SCHEMA_VERSION = 1
+_IDENTIFIER = "^[A-Za-z_][A-Za-z0-9_]*$"
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["schema", "name", "steps"],
+    "properties": {
+        "schema": {"const": SCHEMA_VERSION},
+        "name": {"type": "string", "minLength": 1},
+        "description": {"type": "string"},
+        "parameters": {
+            "type": "object",
+            "propertyNames": {"pattern": _IDENTIFIER},
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["type", "help"],
+                "properties": {"type": {"type": "string"}, "default": {}, "help": {"type": "string", "minLength": 1}},
+            },
+        },
+        "steps": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["notebook"],
+                "properties": {
+                    "notebook": {"type": "string", "pattern": r"\.ipynb$"},
+                    "parameters": {"type": "object", "propertyNames": {"pattern": _IDENTIFIER}},
+                    "for_each": {"type": "string", "pattern": _IDENTIFIER},
+                    "as": {"type": "string", "pattern": _IDENTIFIER},
+                    "gate": {"const": "approval"},
+                },
+                "dependentRequired": {"as": ["for_each"]},
+            },
+        },
+    },
+}
+_REFERENCE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One step as written; ``template`` is loaded and checked."""
+
+    template: LoadedTemplate
+    parameters: Mapping[str, Any]
+    for_each: str | None = None
+    item_name: str = "item"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One execution that a runbook comes to: a template with the parameters it will get."""
+
+    template: LoadedTemplate
+    parameters: Mapping[str, Any]
+    label: str
+
+
+@dataclass(frozen=True)
+class Runbook:
+    """A validated runbook. Every notebook it names exists and follows the conventions."""
+
+    file: Path
+    name: str
+    description: str
+    parameters: Mapping[str, Parameter]
+    required: frozenset[str]
+    steps: tuple[StepSpec, ...]
+    facts: Template
+
+    def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every parameter of the runbook with its value.
+
+        :raises ParameterError: unknown, of a wrong type, or missing.
+        """
+        checked = check_parameters(self.parameters, given, self.file.name)
+        missing = sorted(self.required - checked.keys())
+        if missing:
+            listing = "; ".join(
+                f"{name}: {self.parameters[name].type}, {self.parameters[name].help}" for name in missing
+            )
+            raise ParameterError(
+                f"Runbook {self.file.name}: no value for {', '.join(missing)}.",
+                remedy=f"give -p NAME=VALUE: {listing}.",
+            )
+        return {name: checked.get(name, parameter.default) for name, parameter in self.parameters.items()}
+
+    def calls(self, values: Mapping[str, Any], site_path: Path | None) -> list[Call]:
+        """All executions in order, each with validated parameters; nothing has run yet.
+
+        :raises ParameterError: naming runbook, step and parameter.
+        """
+        return [
+            call for number, step in enumerate(self.steps, 1) for call in self._calls(number, step, values, site_path)
+        ]
+
+    def _calls(self, number: int, step: StepSpec, values: Mapping[str, Any], site_path: Path | None) -> Iterator[Call]:
+        scopes: list[tuple[str, dict[str, Any]]] = [("", dict(values))]
+        if step.for_each is not None:
+            items = values[step.for_each]
+            scopes = [(f" {item}", {**values, step.item_name: item}) for item in items]
+        for suffix, scope in scopes:
+            given = {key: _fill(value, scope) for key, value in step.parameters.items()}
+            try:
+                step.template.check(given, site_path)
+            except ParameterError as error:
+                raise ParameterError(
+                    f"Runbook {self.file.name}: step {number}: {error.message}", remedy=error.remedy
+                ) from error
+            yield Call(step.template, given, f"{step.template.file.stem}{suffix}")
+
+
+def load_runbook(path: str | Path) -> Runbook:
+    """Read and check a runbook and every notebook it names (read only; nothing is executed).
+
+    :raises RunbookError: naming file, step and key.
+    """
+    file = Path(path).expanduser().absolute()
+    try:
+        content = file.read_bytes()
+        raw = yaml.safe_load(content.decode("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunbookError(f"Runbook {path} cannot be read: {error}.", remedy="check the path.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark is not None else ""
+        raise RunbookError(
+            f"Runbook {path} is not YAML{where}: {getattr(error, 'problem', None) or type(error).__name__}.",
+            remedy="mend the syntax there; a value that begins with '{{' needs quotes.",
+        ) from error
+    problems = [_explain(e) for e in jsonschema.Draft202012Validator(_SCHEMA).iter_errors(raw)]
+    if not problems:
+        problems = list(_contradictions(raw))
+    if problems:
+        raise RunbookError(
+            f"Runbook {path}: {'; '.join(problems)}.", remedy="see `pumphouse run --help` for the form of a runbook."
+        )
+    parameters, required = _parameters(raw)
+    return Runbook(
+        file=file,
+        name=raw["name"],
+        description=raw.get("description", ""),
+        parameters=parameters,
+        required=required,
+        steps=tuple(_step(file, number, step) for number, step in enumerate(raw["steps"], 1)),
+        facts=Template.of(file, content),
+    )
+
+
+def runbook_digest(runbook: Runbook) -> str:
+    """SHA-256 over the runbook and every notebook it names, in order."""
+    parts = [runbook.facts.sha256, *(step.template.facts.sha256 for step in runbook.steps)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _parameters(raw: Mapping[str, Any]) -> tuple[dict[str, Parameter], frozenset[str]]:
+    given = raw.get("parameters") or {}
+    found = {
+        name: Parameter(name, spec["type"], spec.get("default"), spec["help"].rstrip("."))
+        for name, spec in given.items()
+    }
+    return found, frozenset(name for name, spec in given.items() if "default" not in spec)
+
+
+def _step(file: Path, number: int, raw: Mapping[str, Any]) -> StepSpec:
+    try:
+        template = load_template(file.parent / raw["notebook"])
+    except RunbookError as error:
+        raise RunbookError(
+            f"Runbook {file.name}: step {number}, key notebook: {error.message}", remedy=error.remedy
+        ) from error
+    if raw.get("gate") == "approval" and not template.has_tag("ph-gate"):
+        raise RunbookError(
+            f"Runbook {file.name}: step {number}, key gate: {template.file.name} has no 'ph-gate' cell, "
+            "so nothing would ask for an approval.",
+            remedy="add the cell that calls run.require_approval(plan), or leave out the gate if nothing is changed.",
+        )
+    return StepSpec(template, raw.get("parameters") or {}, raw.get("for_each"), raw.get("as", "item"))
+
+
+def _contradictions(raw: Mapping[str, Any]) -> Iterator[str]:
+    parameters: Mapping[str, Any] = raw.get("parameters") or {}
+    for name, spec in parameters.items():
+        if spec.get("default") is not None and not accepts(spec["type"], spec["default"]):
+            yield f"parameters.{name}: the default is not of type {spec['type']}"
+    for number, step in enumerate(raw["steps"], 1):
+        known = set(parameters)
+        if "for_each" in step:
+            over = step["for_each"]
+            if over not in parameters:
+                listing = ", ".join(sorted(known)) or "none"
+                yield f"step {number}, key for_each: no parameter '{over}' (known: {listing})"
+            elif not parameters[over]["type"].startswith("list"):
+                yield f"step {number}, key for_each: parameter '{over}' is no list but {parameters[over]['type']}"
+            known.add(step.get("as", "item"))
+        for key, value in (step.get("parameters") or {}).items():
+            for name in sorted(_references(value) - known):
+                yield (
+                    f"step {number}, key parameters.{key}: no parameter '{name}' "
+                    f"(known: {', '.join(sorted(known)) or 'none'})"
+                )
+
+
+def _references(value: Any) -> set[str]:
+    return set(_REFERENCE.findall(json.dumps(value, default=str)))
+
+
+def _fill(value: Any, scope: Mapping[str, Any]) -> Any:
+    if isinstance(value, str):
+        whole = _REFERENCE.fullmatch(value.strip())
+        if whole is not None:
+            return scope[whole[1]]
+        return _REFERENCE.sub(lambda match: _as_text(scope[match[1]]), value)
+    if isinstance(value, dict):
+        return {key: _fill(item, scope) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, scope) for item in value]
+    return value
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _explain(problem: jsonschema.ValidationError) -> str:
+    path = list(problem.absolute_path)
+    where = ".".join(str(part) for part in path) or "top level"
+    if len(path) >= 2 and path[0] == "steps" and isinstance(path[1], int):
+        keys = ".".join(str(part) for part in path[2:])
+        where = f"step {path[1] + 1}" + (f", key {keys}" if keys else "")
+    rule: Any = problem.validator_value
+    schema: Any = problem.schema
+    instance: Any = problem.instance
+    match problem.validator:
+        case "required":
+            return f"{where}: required key {', '.join(repr(key) for key in rule if key not in instance)} is missing"
+        case "additionalProperties" if isinstance(instance, dict):
+            known = schema.get("properties", {})
+            extra = ", ".join(repr(key) for key in instance if key not in known)
+            return f"{where}: unknown key {extra} (known: {', '.join(sorted(known))})"
+        case "dependentRequired":
+            return f"{where}: key 'as' needs key 'for_each'"
+        case "type":
+            return f"{where}: must be of type {rule}"
+        case "const":
+            return f"{where}: must be {rule}"
+        case "minItems" | "minLength":
+            return f"{where}: must not be empty"
+        case _:
+            return f"{where}: {problem.message}"

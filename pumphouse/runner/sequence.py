@@ -1,0 +1,133 @@
+"""Run a runbook: its notebooks in order, each a run of its own below the runbook's run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pumphouse.errors import PumphouseError
+from pumphouse.journal import Journal
+from pumphouse.records import sheet as sheets
+from pumphouse.records.manifest import append_entry
+from pumphouse.records.redact import Redactor
+from pumphouse.records.secrets import collect_secrets
+from pumphouse.records.sheet import Sheet
+from pumphouse.runner.execute import Reporter, manifest_facts, refuse_secrets, run_notebook
+from pumphouse.runner.outcome import RunOutcome
+from pumphouse.runner.recover import hold_run, recover_lost_runs
+from pumphouse.runner.runbook import Call, Runbook, load_runbook, runbook_digest
+from pumphouse.runner.signals import StopSwitch
+from pumphouse.site import Site
+
+StepReporter = Callable[[int, int, str, RunOutcome | None], None]
+"""Called with number, count, label and None before a notebook, and with its outcome after it."""
+
+
+def run_runbook(
+    path: str | Path,
+    parameters: Mapping[str, Any],
+    site: Site,
+    *,
+    journal: Journal | None = None,
+    operator: str | None = None,
+    cell_timeout_s: int | None = None,
+    reporter: Reporter | None = None,
+    step_reporter: StepReporter | None = None,
+    switch: StopSwitch | None = None,
+) -> RunOutcome:
+    """Execute a runbook headlessly; it stops at the first notebook that neither succeeds nor finds nothing to do.
+
+    Every notebook and every parameter of every step is checked before the first one runs.
+
+    :returns: the outcome with one outcome per notebook that ran in ``steps``; the runbook's result is that of the
+        notebook that stopped it, else ``succeeded``, or ``nothing-to-do`` if all of them found nothing to do.
+    :raises RunbookError: the runbook or a notebook in it cannot be run as it is. Nothing was run.
+    :raises ParameterError: a parameter of the runbook or of a step does not fit. Nothing was run.
+    """
+    runbook = load_runbook(path)
+    values = runbook.resolve(parameters)
+    refuse_secrets(runbook.file.name, values, Redactor(lambda: collect_secrets(site)))
+    calls = runbook.calls(values, site.path)
+    who = operator or sheets.current_operator()
+    book = journal or Journal.open(site.journal_url)
+    stops = switch or StopSwitch()
+    try:
+        recover_lost_runs(book, site)
+        with stops.listening():
+            started_at = datetime.now(UTC)
+            run_id = book.start_run(
+                notebook=runbook.facts.path,
+                template_digest=runbook_digest(runbook),
+                parameters=values,
+                operator=who,
+                record=None,
+            )
+            sheet = Sheet(run_id, runbook.facts, who, started_at, values, site.name)
+            with hold_run(site.records_dir, run_id):
+                outcomes: list[RunOutcome] = []
+                try:
+                    for number, call in enumerate(calls, 1):
+                        if stops.thrown:
+                            break
+                        if step_reporter is not None:
+                            step_reporter(number, len(calls), call.label, None)
+                        outcome = run_notebook(
+                            call.template.file,
+                            call.parameters,
+                            site,
+                            journal=book,
+                            operator=who,
+                            parent_id=run_id,
+                            cell_timeout_s=cell_timeout_s,
+                            reporter=reporter,
+                            switch=stops,
+                            template=call.template,
+                        )
+                        outcomes.append(outcome)
+                        if step_reporter is not None:
+                            step_reporter(number, len(calls), call.label, outcome)
+                        if not outcome.ok:
+                            break
+                    result, detail = _sum_up(calls, outcomes, stops)
+                except PumphouseError as error:
+                    result, detail = sheets.INTERRUPTED, f"The runbook could not go on: {error}"
+                sheet = sheet.ended(result, detail)
+                book.end_run(run_id, result, detail)
+                append_entry(site.records_dir, manifest_facts(sheet, None))
+        return _outcome(runbook, sheet, outcomes)
+    finally:
+        if journal is None:
+            book.close()
+
+
+def _sum_up(calls: list[Call], outcomes: list[RunOutcome], stops: StopSwitch) -> tuple[str, str]:
+    last = outcomes[-1] if outcomes else None
+    if last is not None and not last.ok:
+        left = (
+            f" {len(calls) - len(outcomes)} of {len(calls)} notebooks were not run."
+            if len(calls) > len(outcomes)
+            else ""
+        )
+        return last.result, f"{last.notebook}: {last.detail}{left}"
+    if len(outcomes) < len(calls):
+        return sheets.ABORTED, f"Stopped by {stops.reason} after {len(outcomes)} of {len(calls)} notebooks."
+    if not calls:
+        return sheets.NOTHING_TO_DO, "The lists that its steps go over are empty."
+    if all(outcome.result == sheets.NOTHING_TO_DO for outcome in outcomes):
+        return sheets.NOTHING_TO_DO, ""
+    return sheets.SUCCEEDED, f"All {len(calls)} notebooks succeeded."
+
+
+def _outcome(runbook: Runbook, sheet: Sheet, outcomes: list[RunOutcome]) -> RunOutcome:
+    return RunOutcome(
+        run_id=sheet.run_id,
+        notebook=runbook.facts.path,
+        result=sheet.result,
+        detail=sheet.detail,
+        record=None,
+        started_at=sheet.started_at,
+        ended_at=sheet.ended_at or datetime.now(UTC),
+        steps=tuple(outcomes),
+    )

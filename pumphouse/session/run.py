@@ -1,0 +1,368 @@
+"""The run: who, where, which change; and the verbs that notebooks call."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pumphouse import approval as approvals
+from pumphouse.checks import check_plan, check_site
+from pumphouse.clouds import connect, connect_site
+from pumphouse.clouds.api import Cloud
+from pumphouse.errors import CloudError, PlanError, StepError
+from pumphouse.executor import Execution, execute
+from pumphouse.fileio import write_atomic
+from pumphouse.findings import Finding, accept, ordered, require_none_blocking
+from pumphouse.inventory import Inventory, take_snapshot
+from pumphouse.journal import Journal, StepState
+from pumphouse.plan.after import plan_finalise, plan_rollback
+from pumphouse.plan.model import Plan
+from pumphouse.plan.move import plan_move
+from pumphouse.secretstore import SecretStore
+from pumphouse.selection import Selection
+from pumphouse.session.report import Report, make_report
+from pumphouse.site import Site, load_site
+from pumphouse.steps import STEPS, Context
+
+#: Environment variable by which the runner hands its run to the notebook that it executes.
+RUN_ID_VARIABLE = "PUMPHOUSE_RUN_ID"
+
+
+def begin(
+    site: str | Path = "site.yaml",
+    *,
+    change: str = "",
+    operator: str = "",
+    notebook: str = "",
+    report: Callable[[str], None] = print,
+) -> Run:
+    """Open a run: read the site, connect both clouds, open the journal (read only on both clouds).
+
+    :param change: the change ticket that this run belongs to.
+    :param operator: who runs it; the login name by default.
+    :param notebook: what is run, for the journal.
+    :param report: takes one line per event.
+    :raises SiteError: when the site's files are wrong.
+    :raises CloudError: when a cloud cannot be reached or refuses us.
+    :raises JournalError: when the journal cannot be opened.
+    """
+    described = load_site(site)
+    source, destination = connect_site(described)
+    journal = Journal.open(described.journal_url)
+    operator = operator or getpass.getuser()
+    run_id = os.environ.get(RUN_ID_VARIABLE, "")
+    owned = not run_id
+    if owned:
+        parameters = {"site": described.name, "change": change}
+        run_id = journal.start_run(
+            notebook=notebook or "interactive",
+            template_digest="",
+            parameters=parameters,
+            operator=operator,
+            record=None,
+        )
+    return Run(
+        described, source, destination, journal, run_id, owned=owned, change=change, operator=operator, report=report
+    )
+
+
+class Run:
+    """One execution of a notebook against one site. Make it with :func:`begin`."""
+
+    def __init__(
+        self,
+        site: Site,
+        source: Cloud,
+        destination: Cloud,
+        journal: Journal,
+        run_id: str,
+        *,
+        owned: bool,
+        change: str,
+        operator: str,
+        report: Callable[[str], None],
+    ) -> None:
+        self.site, self.source, self.destination, self.journal = site, source, destination, journal
+        self.id, self.change, self.operator = run_id, change, operator
+        self._owned, self._report = owned, report
+        self._secrets = SecretStore(site.secrets_file)
+        self._inventory: Inventory | None = None
+        self._findings: dict[str, tuple[Finding, ...]] = {}
+        self._notices: list[Finding] = []
+
+    def __repr__(self) -> str:
+        return (
+            f"run {self.id} by {self.operator}{f' for change {self.change}' if self.change else ''}: "
+            f"{self.source.name} → {self.destination.name} (site {self.site.name})"
+        )
+
+    # -- reading ------------------------------------------------------------------------------
+    def inventory(self) -> Inventory:
+        """Everything both clouds hold (read only); the snapshots are also saved under ``work/snapshots``."""
+        owners = self._owners()
+        try:
+            taken = Inventory(
+                take_snapshot(self.source, owners=owners, progress=None), take_snapshot(self.destination, progress=None)
+            )
+        finally:
+            for owner in owners:
+                owner.close()
+        for snapshot in (taken.source, taken.destination):
+            if snapshot is not None:
+                snapshot.save(self.site.work_dir / "snapshots" / f"{self.id}-{snapshot.facts.side}.json")
+        self._inventory = taken
+        return taken
+
+    def _owners(self) -> list[Cloud]:
+        owners = []
+        self._notices.clear()
+        for user, cloud in self.site.owners.items():
+            try:
+                owners.append(connect(cloud, side="source", clouds_yaml=self.site.clouds_yaml))
+            except CloudError as error:
+                self._notices.append(
+                    Finding(
+                        "warn",
+                        "owner-refused",
+                        f"user {user}",
+                        f"could not be logged in as (clouds.yaml entry {cloud}): {error.message}",
+                        "correct its entry in clouds.yaml; until then its keypairs are not known.",
+                    )
+                )
+        return owners
+
+    def _inventory_now(self) -> Inventory:
+        return self._inventory if self._inventory is not None else self.inventory()
+
+    def keep(self, selection: Selection) -> Path:
+        """Write the canonical selection file: what papermill takes to repeat this choice."""
+        path = self.site.work_dir / "selections" / f"{selection.digest[:16]}.json"
+        selection.save(path)
+        return path
+
+    # -- planning -----------------------------------------------------------------------------
+    def plan_move(self, selection: Selection) -> Plan:
+        """Plan moving the selection, or take up the plan of it that was begun (read only)."""
+        return self._resume("move", selection, ("started", "finished")) or self._plan_move(selection)
+
+    def _plan_move(self, selection: Selection) -> Plan:
+        inventory = self._inventory_now()
+        known = frozenset(user.name for user in inventory.source.users if self._secrets.get(user.name))
+        plan, findings = plan_move(inventory, selection, self.site, secrets_known=known)
+        while self.journal.plan_state(plan.hash) == "undone":
+            plan = replace(plan, sequence=plan.sequence + 1)
+        return self._keep_plan(plan, findings)
+
+    def plan_finalise(self, selection: Selection) -> Plan:
+        """Plan deleting the sources of moved servers, after the site's hold (read only)."""
+        plan, findings = plan_finalise(self.journal, selection.digest, selection.server_ids, hold_s=self.site.hold_s)
+        return self._keep_plan(plan, findings)
+
+    def plan_rollback(self, selection: Selection) -> Plan:
+        """Plan taking moved servers back to the source, or take up such a plan that was begun (read only)."""
+        begun = self._resume("rollback", selection, ("started",))
+        if begun is not None:
+            return begun
+        try:
+            plan, findings = plan_rollback(self.journal, selection.digest, selection.server_ids)
+        except PlanError:
+            finished = self._resume("rollback", selection, ("finished",))
+            if finished is None:
+                raise
+            return finished
+        return self._keep_plan(plan, findings)
+
+    def moved(self, selection: Selection | None = None) -> tuple[str, ...]:
+        """Source ids of servers that were moved and neither rolled back nor finalised (read only)."""
+        moved = []
+        for document in self.journal.plan_documents(kind="move", states=("started", "finished")):
+            plan = Plan.from_document(document)
+            states = self.journal.step_states(plan.hash)
+            moved += [s.id for s in plan.servers if states.get(f"stop:{s.id}", StepState()).in_effect]
+        return tuple(sorted(set(moved) & set(selection.server_ids) if selection else set(moved)))
+
+    def _resume(self, kind: str, selection: Selection, states: Iterable[str]) -> Plan | None:
+        for document in reversed(self.journal.plan_documents(kind=kind, states=states)):
+            plan = Plan.from_document(document)
+            if plan.selection_digest == selection.digest:
+                self._findings[plan.hash] = (
+                    Finding(
+                        "info",
+                        "resumed",
+                        f"plan {plan.hash[:12]}",
+                        "was begun by an earlier run; what is verified is not done again.",
+                    ),
+                )
+                return plan
+        return None
+
+    def _keep_plan(self, plan: Plan, findings: tuple[Finding, ...]) -> Plan:
+        self.journal.save_plan(
+            plan.hash, kind=plan.kind, selection_digest=plan.selection_digest, document=plan.document
+        )
+        self._findings[plan.hash] = findings
+        return plan
+
+    # -- gates --------------------------------------------------------------------------------
+    def check(self, plan: Plan | None = None, *, accepted: str = "") -> tuple[Finding, ...]:
+        """Every finding on the site, and on a plan when one is given (read only).
+
+        :param accepted: comma-separated codes of findings that the operator accepts.
+        :raises ChecksFailed: when a code may not be accepted.
+        """
+        found = list(self._notices)
+        if plan is None:
+            found += check_site(self._inventory_now())
+        else:
+            found += self._findings.get(plan.hash, ())
+            fresh = self.journal.plan_state(plan.hash) in ("proposed", None)
+            if plan.kind == "move" and fresh:
+                site = check_site(self._inventory_now())
+                found += [f for f in site if f.severity != "info"]
+                found += check_plan(plan, self._inventory_now())
+        codes = [code.strip() for code in accepted.split(",") if code.strip()]
+        return ordered(accept(found, codes))
+
+    def require_clean(self, findings: Iterable[Finding]) -> None:
+        """:raises ChecksFailed: when a finding blocks; nothing has been changed then."""
+        require_none_blocking(findings)
+
+    def require_approval(self, plan: Plan, *, file: str = "") -> approvals.Approval:
+        """The approval of this very plan; who approved is journalled, and whether it was the operator.
+
+        :raises ApprovalMissing: when there is none.
+        """
+        path = self.site.work_dir / "plans" / f"{plan.hash}.json"
+        write_atomic(path, plan_text(plan))
+        found = approvals.require_approval(plan, self.site.work_dir / "approvals", file=file)
+        self.journal.write(
+            self.id,
+            plan.hash,
+            "@approval",
+            "approved",
+            {
+                "approved_by": found.approved_by,
+                "approved_at": found.approved_at,
+                "reason": found.reason,
+                "ticket": found.ticket,
+                "operator": self.operator,
+                "same_person": found.approved_by == self.operator,
+            },
+        )
+        return found
+
+    # -- acting -------------------------------------------------------------------------------
+    def prepare(self, plan: Plan) -> Execution:
+        """Make everything that can be made before anything stops (changes destination).
+
+        :raises StepError: when a step failed; what is done stays done.
+        """
+        return self._execute(plan, "move", "prepare")
+
+    def cut_over(self, plan: Plan) -> Execution:
+        """Stop at the source, boot at the destination, move floating IPs, see it serve (changes both clouds).
+
+        :raises StepError: when a step failed; what is done stays done.
+        """
+        return self._execute(plan, "move", "cutover")
+
+    def finalise(self, plan: Plan) -> Execution:
+        """Reserve the addresses and delete the stopped sources (changes source, irreversible).
+
+        :raises StepError: when a step failed.
+        """
+        return self._execute(plan, "finalise", "finalise")
+
+    def roll_back(self, plan: Plan) -> Execution:
+        """Undo a move in reverse and start the sources again (changes both clouds).
+
+        :raises StepError: when a step failed; running it again goes on.
+        """
+        execution = self._execute(plan, "rollback", "undo")
+        self._close_undone_moves()
+        return execution
+
+    def _close_undone_moves(self) -> None:
+        for document in self.journal.plan_documents(kind="move", states=("started", "finished")):
+            move = Plan.from_document(document)
+            states = self.journal.step_states(move.hash)
+            mine = [states.get(step.key, StepState()) for step in move.steps if step.server_id]
+            if any(state.state == "undone" for state in mine) and not any(state.in_effect for state in mine):
+                self.journal.set_plan_state(move.hash, "undone")
+
+    def _execute(self, plan: Plan, kind: str, phase: str) -> Execution:
+        if plan.kind != kind:
+            raise PlanError(
+                f"Plan {plan.hash[:12]} is a {plan.kind} plan, not a {kind} plan.", remedy="use its notebook."
+            )
+        if not self.journal.events(plan_hash=plan.hash, run_id=self.id, step_key="@approval"):
+            raise StepError(
+                f"Plan {plan.hash[:12]} is not approved in this run.", remedy="run the gate cell before this one."
+            )
+        if kind == "move":
+            self._supersede_rollbacks(plan)
+        ctx = self._context(plan)
+        try:
+            return execute(ctx, plan.phase(phase))
+        finally:
+            ctx.close()
+
+    def _supersede_rollbacks(self, move: Plan) -> None:
+        """A roll back that was begun and given up must not be taken up after the servers moved again."""
+        for document in self.journal.plan_documents(kind="rollback", states=("started",)):
+            begun = Plan.from_document(document)
+            if any(step.params["plan_hash"] == move.hash for step in begun.steps):
+                self.journal.set_plan_state(begun.hash, "superseded")
+
+    def _context(self, plan: Plan) -> Context:
+        return Context(
+            self.source, self.destination, self.site, self.journal, self._secrets, plan, self.id, report=self._report
+        )
+
+    # -- afterwards ---------------------------------------------------------------------------
+    def verify(self, plan: Plan, phase: str) -> list[dict[str, object]]:
+        """Read both clouds again and compare with what each step of a phase promised (read only).
+
+        :returns: one row per step: ``step``, ``what``, ``evidence``.
+        :raises VerificationFailed: at the first step whose outcome the clouds do not show.
+        :raises StepError: when a step of the phase was not done.
+        """
+        states = self.journal.step_states(plan.hash)
+        rows: list[dict[str, object]] = []
+        ctx = self._context(plan)
+        try:
+            for step in plan.phase(phase):
+                state = states.get(step.key, StepState())
+                if state.state != "verified":
+                    raise StepError(
+                        f"{step.title} is {state.state}, not verified.",
+                        remedy="run the action cell before this one again.",
+                    )
+                evidence = STEPS[step.kind].verify(ctx, step, state.outcome)
+                rows.append({"step": step.kind, "what": step.title, "evidence": dict(evidence)})
+        finally:
+            ctx.close()
+        return rows
+
+    def report(self, plan: Plan | None = None) -> Report | None:
+        """What the plan came to, from the journal; ends the run when it was begun by a person."""
+        made = make_report(self.journal, plan) if plan is not None else None
+        if self._owned:
+            self.end()
+        return made
+
+    def end(self) -> str:
+        """Close the run with the result that the journal shows; returns it."""
+        result = self.journal.run_result(self.id)
+        self.journal.end_run(self.id, "failed" if result == "incomplete" else result)
+        return result
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan as it is written for the approver: JSON with its hash."""
+    return json.dumps({"hash": plan.hash, "made_at": datetime.now(UTC).isoformat(), **plan.document}, indent=2) + "\n"

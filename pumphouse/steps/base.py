@@ -1,0 +1,132 @@
+"""What a step is, and what it works with."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pumphouse.clouds.api import Cloud
+from pumphouse.errors import StepError, VerificationFailed
+from pumphouse.journal import Journal
+from pumphouse.plan.model import Plan, PlannedStep
+from pumphouse.secretstore import SecretStore
+from pumphouse.site import Site
+
+Outcome = Mapping[str, Any]
+
+#: Metadata key that marks a server while it is made, so that a crash after the API's answer is found.
+#: It is removed when the server is verified: the guest's metadata ends up as it was.
+MARKER = "pumphouse_source_id"
+
+
+@dataclass
+class Context:
+    """Both clouds, the journal and the plan; what every step is given."""
+
+    source: Cloud
+    destination: Cloud
+    site: Site
+    journal: Journal
+    secrets: SecretStore
+    plan: Plan
+    run_id: str
+    report: Callable[[str], None] = lambda _line: None
+    _owners: dict[tuple[str, str], Cloud] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def mapped(self, kind: str, source_id: str) -> str:
+        """Destination id of a source object.
+
+        :raises StepError: when no step has carried it yet.
+        """
+        found = self.journal.mapping(kind, source_id)
+        if found is None:
+            raise StepError(
+                f"{kind} {source_id} of {self.source.name} has no counterpart in {self.destination.name} yet.",
+                remedy="run the prepare steps of this plan first.",
+            )
+        return found
+
+    def acting(self, params: Mapping[str, Any]) -> Cloud:
+        """The destination as whoever boots: the server's owner, or the operator in the owner's project.
+
+        ``params`` holds ``as`` ("owner" or "operator"), ``user_id``, ``user_name`` and ``project_id`` (source ids).
+        """
+        project_id = self.mapped("project", params["project_id"])
+        key = (params["user_id"] if params["as"] == "owner" else "", project_id)
+        with self._lock:
+            if key not in self._owners:
+                self._owners[key] = self._connect(params, project_id)
+            return self._owners[key]
+
+    def _connect(self, params: Mapping[str, Any], project_id: str) -> Cloud:
+        if params["as"] != "owner":
+            return self.destination.in_project(project_id)
+        password = self.secrets.get(params["user_name"])
+        if password is None:
+            raise StepError(
+                f"No one-time secret for user {params['user_name']} in {self.secrets.path}.",
+                remedy="restore the hand-over file, or make the plan again: the operator will boot instead.",
+            )
+        user_id = self.mapped("user", params["user_id"])
+        return self.destination.as_user(user_id=user_id, password=password, project_id=project_id)
+
+    def close(self) -> None:
+        """Close the connections made for owners."""
+        with self._lock:
+            for cloud in self._owners.values():
+                cloud.close()
+            self._owners.clear()
+
+
+class Step(ABC):
+    """One kind of change: look, act, re-read; and how to take it back.
+
+    ``maps`` names the mapping that the outcome's ``id`` belongs to (with ``params["source_id"]``), if any.
+    """
+
+    kind: ClassVar[str]
+    maps: ClassVar[str | None] = None
+
+    @abstractmethod
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """The outcome if it is in place already, else None (read only).
+
+        :raises StepError: when something else is in its place.
+        """
+
+    def before(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """What the journal's intent should hold beside the intent: a state that acting will destroy (read only)."""
+        return {}
+
+    @abstractmethod
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Make it so; called only when :meth:`look` found nothing."""
+
+    @abstractmethod
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """Read the cloud again; returns evidence.
+
+        :raises VerificationFailed: when the cloud does not show the outcome.
+        """
+
+    @abstractmethod
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Take it back and verify that; ``ours`` is false for what was there before us, which stays.
+
+        ``outcome`` holds what :meth:`before` and the step itself said; a crash between the call and the journal
+        leaves only the former. Returns evidence.
+        """
+
+
+def expect(what: str, differences: Mapping[str, tuple[Any, Any]]) -> None:
+    """Raise VerificationFailed when ``differences`` (name -> (expected, found)) holds any."""
+    wrong = {name: pair for name, pair in differences.items() if pair[0] != pair[1]}
+    if wrong:
+        text = "; ".join(f"{name} should be {want!r} but is {have!r}" for name, (want, have) in wrong.items())
+        raise VerificationFailed(
+            f"{what}: {text}.", remedy="look at the object in the cloud; then run again, or roll back."
+        )

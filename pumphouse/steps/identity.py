@@ -1,0 +1,172 @@
+"""Projects, users, roles and role assignments at the destination."""
+
+from __future__ import annotations
+
+from pumphouse.errors import NotFound, StepError
+from pumphouse.model import Assignment
+from pumphouse.plan.model import PlannedStep
+from pumphouse.steps.base import Context, Outcome, Step, expect
+
+
+class EnsureRole(Step):
+    """A role of that name (compared as the destination compares: without case)."""
+
+    kind = "role"
+    maps = "role"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Adopt the role of that name."""
+        found = ctx.destination.identity.find_role(step.params["name"])
+        return {"id": found.id, "name": found.name} if found else None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Make the role."""
+        made = ctx.destination.identity.create_role(step.params["name"])
+        return {"id": made.id, "name": made.name}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """The role is found by name."""
+        found = ctx.destination.identity.find_role(step.params["name"])
+        expect(f"role {step.params['name']} at {ctx.destination.name}", {"id": (outcome["id"], found and found.id)})
+        return {"id": outcome["id"]}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Delete a role that we made."""
+        found = ctx.destination.identity.find_role(step.params["name"])
+        if not ours or found is None:
+            return {"kept": found is not None}
+        ctx.destination.identity.delete_role(found.id)
+        return {"deleted": found.id}
+
+
+class EnsureProject(Step):
+    """A project of that name, description and state."""
+
+    kind = "project"
+    maps = "project"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Adopt the project of that name; checks have shown the operator that it exists."""
+        found = ctx.destination.identity.find_project(step.params["name"])
+        if found is None:
+            return None
+        if found.source_id not in (None, step.params["source_id"]):
+            raise StepError(
+                f"Project {found.name} ({found.id}) of {ctx.destination.name} was made from another source project, "
+                f"{found.source_id}.",
+                remedy="rename one of the two, then make the plan again.",
+            )
+        return {"id": found.id}
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Make the project, marked with the source's id."""
+        made = ctx.destination.identity.create_project(
+            step.params["name"],
+            description=step.params["description"],
+            enabled=step.params["enabled"],
+            source_id=step.params["source_id"],
+        )
+        return {"id": made.id}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """The project is there, of that name and enabled as at the source."""
+        found = ctx.destination.identity.get_project(outcome["id"])
+        expect(
+            f"project {found.name} at {ctx.destination.name}",
+            {"name": (step.params["name"], found.name), "enabled": (step.params["enabled"], found.enabled)},
+        )
+        return {"id": found.id}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Delete a project that we made, with the default security group that Neutron gave it."""
+        found = ctx.destination.identity.find_project(step.params["name"])
+        if not ours or found is None:
+            return {"kept": found is not None}
+        for group in ctx.destination.neutron.list_security_groups(project_id=found.id):
+            if group.name == "default":
+                ctx.destination.neutron.delete_security_group(group.id)
+        ctx.destination.identity.delete_project(found.id)
+        return {"deleted": found.id}
+
+
+class EnsureUser(Step):
+    """A user of that name; one that we make gets a one-time secret from the hand-over file."""
+
+    kind = "user"
+    maps = "user"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Adopt the user of that name; its password stays its own."""
+        found = ctx.destination.identity.find_user(step.params["name"])
+        return {"id": found.id} if found else None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Store a secret, then make the user with it."""
+        params = step.params
+        default = params.get("default_project_id")
+        made = ctx.destination.identity.create_user(
+            params["name"],
+            password=ctx.secrets.ensure(params["name"]),
+            email=params["email"],
+            enabled=params["enabled"],
+            default_project_id=ctx.mapped("project", default) if default else None,
+            description=params["description"],
+            source_id=params["source_id"],
+        )
+        return {"id": made.id}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """The user is there by that name."""
+        found = ctx.destination.identity.get_user(outcome["id"])
+        expect(f"user {found.name} at {ctx.destination.name}", {"name": (step.params["name"], found.name)})
+        return {"id": found.id, "enabled": found.enabled}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Delete a user that we made; its secret stays in the hand-over file."""
+        found = ctx.destination.identity.find_user(step.params["name"])
+        if not ours or found is None:
+            return {"kept": found is not None}
+        ctx.destination.identity.delete_user(found.id)
+        return {"deleted": found.id}
+
+
+class EnsureAssignment(Step):
+    """A user's role in a project."""
+
+    kind = "assignment"
+
+    def _wanted(self, ctx: Context, step: PlannedStep) -> Assignment:
+        params = step.params
+        user = ctx.destination.user_id if params.get("operator") else ctx.mapped("user", params["user_id"])
+        return Assignment(user, ctx.mapped("project", params["project_id"]), ctx.mapped("role", params["role_id"]))
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Whether the user has the role already."""
+        wanted = self._wanted(ctx, step)
+        return _as_outcome(wanted) if ctx.destination.identity.has_role(wanted) else None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Grant it."""
+        wanted = self._wanted(ctx, step)
+        ctx.destination.identity.grant_role(wanted)
+        return _as_outcome(wanted)
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """Ask again."""
+        expect(step.title, {"granted": (True, ctx.destination.identity.has_role(self._wanted(ctx, step)))})
+        return outcome
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Revoke what we granted."""
+        if not ours:
+            return {"kept": True}
+        wanted = self._wanted(ctx, step)
+        try:
+            ctx.destination.identity.revoke_role(wanted)
+        except NotFound:
+            return {"gone": True}
+        return {"revoked": _as_outcome(wanted)}
+
+
+def _as_outcome(wanted: Assignment) -> dict[str, str]:
+    return {"user_id": wanted.user_id, "project_id": wanted.project_id, "role_id": wanted.role_id}

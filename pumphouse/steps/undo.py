@@ -1,0 +1,58 @@
+"""Taking a step of another plan back; the steps of a roll-back plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pumphouse.errors import PlanError
+from pumphouse.plan.model import Plan, PlannedStep
+from pumphouse.steps.base import Context, Outcome, Step
+
+
+class Undo(Step):
+    """Undo one step of a move plan, as that step knows how."""
+
+    kind = "undo"
+
+    def __init__(self, primitives: dict[str, Step]) -> None:
+        self._primitives = primitives
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Undone when the journal says so."""
+        state = ctx.journal.step_state(step.params["plan_hash"], step.params["step_key"])
+        return {"undone": True} if state.state == "undone" else None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Undo it, in the light of the plan that did it."""
+        plan_hash, key = step.params["plan_hash"], step.params["step_key"]
+        move = _plan(ctx, plan_hash)
+        done = move.step(key)
+        primitive = self._primitives[done.kind]
+        state = ctx.journal.step_state(plan_hash, key)
+        ours = ctx.journal.made_by_us(key) if done.server_id is None else state.ours
+        ctx.journal.write(ctx.run_id, plan_hash, key, "undo-intent", {"ours": ours})
+        there = replace(ctx, plan=move)
+        try:
+            evidence = primitive.undo(there, done, {**state.intent_data, **state.outcome}, ours=ours)
+        finally:
+            there.close()
+        ctx.journal.write(ctx.run_id, plan_hash, key, "undone", {"evidence": dict(evidence)})
+        if primitive.maps is not None and ours:
+            ctx.journal.forget_mapping(primitive.maps, done.params["source_id"])
+        return {"undone": True, "evidence": dict(evidence)}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """Undoing reads the cloud again by itself; here its evidence is passed on."""
+        return dict(outcome.get("evidence", {}))
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """A roll back is not rolled back: move the server again instead."""
+        raise PlanError("A roll back cannot be undone.", remedy="make a new plan and move the servers again.")
+
+
+def _plan(ctx: Context, plan_hash: str) -> Plan:
+    for document in ctx.journal.plan_documents(kind="move"):
+        plan = Plan.from_document(document)
+        if plan.hash == plan_hash:
+            return plan
+    raise PlanError(f"The journal does not hold plan {plan_hash[:12]}.", remedy="use the journal of the move.")

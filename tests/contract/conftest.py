@@ -1,0 +1,134 @@
+"""The clouds under test, and cleaning up behind each test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pumphouse.clouds import OpenStackCloud, connect_site
+from pumphouse.clouds.http import Service
+from pumphouse.errors import PumphouseError
+from pumphouse.model import Assignment, Flavor, Image, Project
+from pumphouse.site import load_site
+
+REAL = "PUMPHOUSE_REAL_SITE"
+WAIT_S = 120.0
+PASSWORD = "ctr-Secret-93641"
+
+Both = tuple[OpenStackCloud, OpenStackCloud]
+Undo = Callable[..., None]
+
+
+def _sites() -> list[Any]:
+    return [pytest.param("real", marks=pytest.mark.real)]
+
+
+@pytest.fixture(scope="session", params=_sites())
+def both(request: pytest.FixtureRequest) -> Iterator[Both]:
+    """(source, destination), logged in."""
+    file = os.environ.get(REAL)
+    if not file:
+        pytest.skip(f"{REAL} names no site.yaml of real clouds")
+    clouds = connect_site(load_site(Path(file)))
+    yield clouds
+    for cloud in clouds:
+        cloud.close()
+
+
+@pytest.fixture(scope="session")
+def source(both: Both) -> OpenStackCloud:
+    """The cloud to leave."""
+    return both[0]
+
+
+@pytest.fixture(scope="session")
+def destination(both: Both) -> OpenStackCloud:
+    """The cloud to move to."""
+    return both[1]
+
+
+@pytest.fixture(scope="session", params=["source", "destination"])
+def cloud(request: pytest.FixtureRequest, both: Both) -> OpenStackCloud:
+    """Each side in turn, for what both must do."""
+    return both[0] if request.param == "source" else both[1]
+
+
+@pytest.fixture
+def undo() -> Iterator[Undo]:
+    """Remembers what to call, last first, when the test is over."""
+    todo: list[Callable[[], None]] = []
+
+    def remember(call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        todo.append(lambda: call(*args, **kwargs))
+
+    yield remember
+    failed: list[PumphouseError] = []
+    for call in reversed(todo):
+        try:
+            call()
+        except PumphouseError as error:
+            failed.append(error)
+    assert not failed, failed
+
+
+def name(kind: str) -> str:
+    """A name that nobody else uses."""
+    return f"ctr-{kind}-{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes what several tests need, and deletes it afterwards."""
+
+    cloud: OpenStackCloud
+    undo: Undo
+
+    def project(self) -> Project:
+        """A project in which our own user is administrator."""
+        made = self.cloud.identity.create_project(name("project"), source_id="src-1")
+        self.undo(self.cloud.identity.delete_project, made.id)
+        admin = self.cloud.identity.find_role("admin")
+        assert admin is not None
+        self.cloud.identity.grant_role(Assignment(self.cloud.user_id, made.id, admin.id))
+        return made
+
+    def flavor(self) -> Flavor:
+        """A small public flavor."""
+        label = name("flavor")
+        made = self.cloud.compute.create_flavor(Flavor(id=label, name=label, vcpus=1, ram_mib=128, disk_gib=1))
+        self.undo(self.cloud.compute.delete_flavor, made.id)
+        return made
+
+    def image(self, data: bytes = b"ctr" * 1000) -> Image:
+        """An active private image of ours."""
+        made = self.cloud.images.create_image(raw_image(name("image")))
+        self.undo(self.cloud.images.delete_image, made.id)
+        self.cloud.images.upload(made.id, iter([data]))
+        return self.cloud.images.get_image(made.id)
+
+    def compute(self) -> Service:
+        """Nova, raw, for what has no verb."""
+        url = self.cloud.wire.catalog_url("compute")
+        assert url is not None
+        return Service(self.cloud.wire, "compute", lambda: url)
+
+
+@pytest.fixture
+def make(cloud: OpenStackCloud, undo: Undo) -> Maker:
+    """A maker on each side in turn."""
+    return Maker(cloud, undo)
+
+
+def raw_image(label: str, **changes: Any) -> Image:
+    """The description of a raw image to be made."""
+    fields: dict[str, Any] = {
+        "id": "", "name": label, "status": "queued", "visibility": "private", "owner_id": None, "size_bytes": None,
+        "checksum": None, "disk_format": "raw", "container_format": "bare",
+    }  # fmt: skip
+    return Image(**(fields | changes))

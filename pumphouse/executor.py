@@ -58,7 +58,7 @@ def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None =
     execution = Execution()
     _check_outside_needs(todo, states)
     waiting = dict(todo)
-    running: dict[Future[float], str] = {}
+    running: dict[Future[tuple[str, float]], str] = {}
     with ThreadPoolExecutor(workers or ctx.site.parallel, thread_name_prefix="step") as pool:
         try:
             while waiting or running:
@@ -69,11 +69,7 @@ def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None =
                         del waiting[key]
                     elif all(execution.results.get(need) in ("verified", "skipped") for need in needs):
                         del waiting[key]
-                        if states.get(key, StepState()).state == "verified":
-                            ctx.journal.write(ctx.run_id, ctx.plan.hash, key, "skipped")
-                            execution.results[key] = "skipped"
-                        else:
-                            running[pool.submit(_one, ctx, step)] = key
+                        running[pool.submit(_one, ctx, step, states.get(key, StepState()))] = key
                 done, _ = wait(running, timeout=0 if not running else None, return_when=FIRST_COMPLETED)
                 for future in done:
                     _collect(ctx, execution, todo, running.pop(future), future)
@@ -89,11 +85,10 @@ def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None =
 
 
 def _collect(
-    ctx: Context, execution: Execution, todo: Mapping[str, PlannedStep], key: str, future: Future[float]
+    ctx: Context, execution: Execution, todo: Mapping[str, PlannedStep], key: str, future: Future[tuple[str, float]]
 ) -> None:
     try:
-        execution.seconds[key] = future.result()
-        execution.results[key] = "verified"
+        execution.results[key], execution.seconds[key] = future.result()
     except Exception as caught:  # noqa: BLE001  a fault of ours in one step must not cut the others off half-way
         error = caught if isinstance(caught, PumphouseError) else _fault(todo[key], caught)
         execution.results[key] = "failed"
@@ -111,20 +106,23 @@ def _fault(step: PlannedStep, caught: Exception) -> StepError:
     return error
 
 
-def _one(ctx: Context, step: PlannedStep) -> float:
-    """Look, intend, act, journal, verify: the life of one step; returns its seconds."""
+def _one(ctx: Context, step: PlannedStep, before: StepState) -> tuple[str, float]:
+    """Look, intend, act, journal, verify: the life of one step; returns its result and seconds."""
     begun = time.monotonic()
+    if before.state == "verified" and _still_stands(ctx, step, before):
+        ctx.journal.write(ctx.run_id, ctx.plan.hash, step.key, "skipped")
+        return "skipped", time.monotonic() - begun
     if step.server_id:
-        ctx.journal.claim(ctx.run_id, [f"server:{step.server_id}"], holder=holder(), lease_s=LEASE_S, is_gone=is_gone)
+        key = f"server:{step.server_id}"
+        ctx.journal.claim(ctx.run_id, [key], holder=holder(), lease_s=LEASE_S, is_gone=is_gone)
     primitive = STEPS[step.kind]
     write = ctx.journal.write
     outcome: Mapping[str, Any] | None = primitive.look(ctx, step)
+    verb = "in place"
     if outcome is None:
         write(ctx.run_id, ctx.plan.hash, step.key, "intent", {"absent": True, **primitive.before(ctx, step)})
         outcome = primitive.act(ctx, step)
         verb = "done"
-    else:
-        verb = "in place"
     mapping = None
     if primitive.maps is not None:
         mapping = (primitive.maps, step.params["source_id"], str(outcome["id"]))
@@ -133,7 +131,15 @@ def _one(ctx: Context, step: PlannedStep) -> float:
     write(ctx.run_id, ctx.plan.hash, step.key, "verified", {"evidence": dict(evidence)})
     seconds = time.monotonic() - begun
     ctx.report(f"{verb:8} {step.title} ({seconds:.1f} s)")
-    return seconds
+    return "verified", seconds
+
+
+def _still_stands(ctx: Context, step: PlannedStep, before: StepState) -> bool:
+    """Whether what an earlier run verified is still there; only what was made ready can be made again unasked."""
+    if step.phase != "prepare":
+        return True
+    found = STEPS[step.kind].look(ctx, step)
+    return found is not None and found.get("id") == before.outcome.get("id")
 
 
 def _check_outside_needs(todo: Mapping[str, PlannedStep], states: Mapping[str, StepState]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,10 @@ def _load(cloud_name: str, clouds_yaml: Path | None) -> tuple[CloudRegion, str]:
                 f"{where}: clouds.{cloud_name} must be a mapping, with a mapping `auth` in it.",
                 remedy="compare with the example in the README, section 'Real clouds'.",
             )
-        return config.get_one(cloud=cloud_name), where
+        with warnings.catch_warnings():
+            # openstacksdk 4 warns of its own InfluxDB option on every load, used or not
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
+            return config.get_one(cloud=cloud_name), where
     except FileNotFoundError as error:
         raise SiteError(
             f"{clouds_yaml} does not exist.", remedy="correct `clouds_yaml` in site.yaml, or create the file."

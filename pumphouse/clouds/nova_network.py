@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from http import HTTPStatus
 
 from pumphouse.clouds.api import Compute, NovaNetwork
 from pumphouse.clouds.http import Service
@@ -111,7 +112,7 @@ class NovaNetworking(NovaNetwork):
 
         :raises Conflict: when it is bound to another server.
         """
-        holder = next((doc.maybe_text("instance_uuid") for doc in self._bulk() if doc.text("address") == address), None)
+        holder = self._holder(address)
         if holder is not None and holder != server_id:
             raise Conflict(
                 f"Cloud '{self._api.wire.cloud}': floating IP {address} is bound to server {holder}, not {server_id}.",
@@ -138,6 +139,16 @@ class NovaNetworking(NovaNetwork):
     def _fixed_ip_action(self, address: str, action: str) -> None:
         doing = f"{action} fixed IP {address}"
         self._api.post(path("os-fixed-ips", address, "action"), {action: None}, doing, repeatable=True)
+
+    def _holder(self, address: str) -> str | None:
+        try:
+            bound = (doc.maybe_text("instance_uuid") for doc in self._bulk() if doc.text("address") == address)
+            return next(bound, None)
+        except ApiError as error:
+            if error.status != HTTPStatus.FORBIDDEN:
+                raise
+            # only administrators see all of them; a project's own user can bind only the project's own
+            return None
 
     def _bulk(self) -> list[Doc]:
         return self._api.get("/os-floating-ips-bulk", "list floating IPs").docs("floating_ip_info")

@@ -1,6 +1,6 @@
 """Small tables as HTML and as text: static, without script, calm in JupyterLab and in an archived page.
 
-Everything is escaped. Colour is only ever beside a symbol and a word, and what matters for reading
+Everything is cleaned and escaped. Colour is only ever beside a symbol and a word, and what matters for reading
 (alignment, colours of symbols) is inline, because JupyterLab drops style sheets from untrusted notebooks.
 """
 
@@ -33,6 +33,7 @@ STYLE = (
 )
 ABSENT = "–"
 _CELL_CHARACTERS = 48
+_DIRECTIONS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
 
 @dataclass(frozen=True)
@@ -93,19 +94,30 @@ def joined(*displays: Display) -> Display:
     return Display("".join(item.html for item in displays), "\n\n".join(item.text for item in displays))
 
 
+def clean(text: str) -> str:
+    """Text without what could act or mislead: control characters, half characters, changes of direction."""
+    return "".join(_clean(char) for char in text)
+
+
 def one_line(text: str) -> str:
-    """Text without line breaks and control characters, so that nothing can forge a second line."""
-    return " ".join("".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text).split())
+    """Clean text without line breaks, so that nothing can forge a second line."""
+    return " ".join(clean(text).split())
+
+
+def _clean(char: str) -> str:
+    if char.isspace():
+        return char if char in " \u00a0\u202f" else " "
+    return "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in ("Cc", "Cs") or char in _DIRECTIONS else char
 
 
 def _html(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], note: str) -> str:
     parts = [STYLE, '<div class="ph">']
     if title:
-        parts.append(f'<p class="ph-title">{escape(title)}</p>')
+        parts.append(f'<p class="ph-title">{_safe(title)}</p>')
     parts.append('<table class="ph-t"><thead><tr>')
     for column in columns:
-        unit = f' <span class="ph-u">({escape(column.unit)})</span>' if column.unit else ""
-        parts.append(f'<th scope="col" style="text-align:{_align(column)}">{escape(column.label)}{unit}</th>')
+        unit = f' <span class="ph-u">({_safe(column.unit)})</span>' if column.unit else ""
+        parts.append(f'<th scope="col" style="text-align:{_align(column)}">{_safe(column.label)}{unit}</th>')
     parts.append("</tr></thead><tbody>")
     for row in rows:
         cells = "".join(_html_cell(column, cell) for column, cell in zip(columns, row, strict=True))
@@ -114,7 +126,7 @@ def _html(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]],
         parts.append(f'<tr><td colspan="{len(columns)}" style="text-align:left"><em>(none)</em></td></tr>')
     parts.append("</tbody></table>")
     if note:
-        parts.append(f'<p class="ph-note">{escape(note)}</p>')
+        parts.append(f'<p class="ph-note">{_safe(note)}</p>')
     parts.append("</div>")
     return "".join(parts)
 
@@ -124,7 +136,7 @@ def _html_cell(column: Column, cell: Cell) -> str:
     if cell.text is None:
         inner = f'<span class="ph-na">{ABSENT}</span>'
     else:
-        inner = escape(cell.text)
+        inner = _safe(cell.text)
         if cell.strong:
             inner = f"<strong>{inner}</strong>"
         if cell.tone is not None:
@@ -132,12 +144,16 @@ def _html_cell(column: Column, cell: Cell) -> str:
     return f'<td{kind} style="text-align:{_align(column)}">{inner}</td>'
 
 
+def _safe(text: str) -> str:
+    return escape(clean(text))
+
+
 def _align(column: Column) -> str:
     return "right" if column.kind == "number" else "left"
 
 
 def _text(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], note: str) -> str:
-    head = [f"{column.label} ({column.unit})" if column.unit else column.label for column in columns]
+    head = [one_line(f"{column.label} ({column.unit})" if column.unit else column.label) for column in columns]
     body = [[_text_cell(cell) for cell in row] for row in rows]
     widths = [max(map(len, cells)) for cells in zip(head, *body, strict=True)]
 
@@ -148,11 +164,11 @@ def _text(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]],
         )
         return "  ".join(padded).rstrip()
 
-    lines = [title] if title else []
+    lines = [one_line(title)] if title else []
     lines += [line(head), "  ".join("-" * width for width in widths)]
     lines += [line(row) for row in body] or ["(none)"]
     if note:
-        lines.append(note)
+        lines.append(one_line(note))
     return "\n".join(lines)
 
 

@@ -170,7 +170,9 @@ def plan_rollback(
         dependants: dict[str, list[str]] = {key: [] for key in chosen}
         for step in chosen.values():
             for need in step.needs:
-                if need in dependants:
+                # a source starts as soon as its copy is gone; its floating IPs must not keep it down
+                starts = need.startswith("stop:") and step.kind == "floating-ip"
+                if need in dependants and not starts:
                     dependants[need].append(_undo_key(move, step.key))
         steps += [
             PlannedStep(
@@ -216,6 +218,9 @@ def _still_needed(journal: Journal, going: set[tuple[str, str]]) -> set[str]:
             and states.get(step.key, StepState()).in_effect
         }
         pending = [step.key for step in plan.steps if step.server_id in staying]
+        if not any(move_hash == plan.hash for move_hash, _ in going):
+            # prepared, perhaps not cut over yet: taking its ground away would fail it after its stop
+            pending += [step.key for step in plan.steps if states.get(step.key, StepState()).in_effect]
         by_key = {step.key: step for step in plan.steps}
         while pending:
             key = pending.pop()

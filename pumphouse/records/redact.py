@@ -66,8 +66,12 @@ _QUOTED = re.compile(
         (?P<quote> \\?["'] ) (?P<value> (?: (?!(?P=quote)) (?: \\. | [^\n] ) )+ ) (?P=quote)"""
 )
 _BARE = re.compile(
-    rf"""(?ixm) (?: ^ | (?<=[\s,;&?(]) ) (?P<head> {_KEY} )
-        (?: \s*:[ \t]+ (?P<value> [^\s"',;&)\[\]{{}}(]+ ) [ \t]* $ | [ \t]*=[ \t]* (?P<set> [^\s"',;&)\[\]{{}}(]+ ) )"""
+    rf"""(?ixm) (?: ^ | (?<=[\s,;&?(]) ) (?P<head> {_KEY} ) (?:
+        \s*:[ \t]+ (?P<value> [^\s"',;&)\[\]{{}}(]+ ) [ \t]* $
+        | [ \t]*=[ \t]* (?P<set> [^\s"',;&)\[\]{{}}(]++ ) (?![(\[]) )"""
+)
+_ENVIRONMENT = re.compile(
+    r"(?m)^(?P<head>[ \t]*(?:export[ \t]+|set[ \t]+)?[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|TOKEN)=)(?P<value>[^\s'\"]+)"
 )
 _TOKEN_OBJECT = re.compile(r"""["'](?:token)["']\s*:\s*\{""", re.IGNORECASE)
 _TOKEN_ID = re.compile(r"""["'](?:id|adminURL_token)["']\s*:\s*[bu]?(?P<quote>["'])(?P<value>[^"']+)(?P=quote)""")
@@ -212,7 +216,7 @@ class Redactor:
         text = _PEM.sub(lambda m: self._mask(m.group(0)), text)
         for shape in _SHAPES:
             text = shape.sub(lambda m: self._mask(m.group(0)), text)
-        for context in (_HEADER, _TOKEN_VALUE, _TOKEN_PATH, _USERINFO, _OPTION):
+        for context in (_HEADER, _TOKEN_VALUE, _TOKEN_PATH, _USERINFO, _OPTION, _ENVIRONMENT):
             text = context.sub(self._swap, text)
         text = self._token_objects(text)
         text = _QUOTED.sub(self._swap, text)

@@ -119,7 +119,7 @@ class Run:
         return taken
 
     def _owners(self) -> list[Cloud]:
-        owners = []
+        owners: list[Cloud] = []
         self._notices.clear()
         for user, cloud in self.site.owners.items():
             try:

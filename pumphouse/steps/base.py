@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from pumphouse.clouds import connect
 from pumphouse.clouds.api import Cloud
-from pumphouse.errors import StepError, VerificationFailed
+from pumphouse.errors import CloudError, StepError, VerificationFailed
 from pumphouse.journal import Journal
 from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.secretstore import SecretStore
@@ -73,6 +74,21 @@ class Context:
             )
         user_id = self.mapped("user", params["user_id"])
         return self.destination.as_user(user_id=user_id, password=password, project_id=project_id)
+
+    def sources_in(self, project_id: str) -> Iterator[Cloud]:
+        """The source as us, then as each of the site's owners who belongs to that project (closed afterwards)."""
+        yield self.source
+        for entry in self.site.owners.values():
+            try:
+                owner = connect(entry, side="source", clouds_yaml=self.site.clouds_yaml)
+            except CloudError as error:
+                self.report(f"clouds.yaml entry {entry} cannot be used: {error.message}")
+                continue
+            try:
+                if owner.project_id == project_id:
+                    yield owner
+            finally:
+                owner.close()
 
     def close(self) -> None:
         """Close the connections made for owners."""

@@ -204,8 +204,8 @@ class BootServer(Step):
         for address in step.params["addresses"]:
             if answers(spec, address["address"]):
                 raise StepError(
-                    f"Server {source.name} ({source.id}) is SHUTOFF at {ctx.source.name}, but {address['address']} still "
-                    f"answers.",
+                    f"Server {source.name} ({source.id}) is SHUTOFF at {ctx.source.name}, but {address['address']} "
+                    f"still answers.",
                     remedy="find who else holds the address before anything boots with it.",
                 )
 
@@ -239,7 +239,7 @@ class MoveFloatingIp(Step):
                 external_network_id=params["external_network_id"], project_id=project_id, address=params["address"]
             )
         elif found.project_id != project_id or found.fixed_address not in (None, params["fixed_address"]):
-            ctx.source.nova_network.associate_floating_ip(params["server_id"], params["address"])
+            self._give_back(ctx, step)
             raise StepError(
                 f"Floating IP {params['address']} ({found.id}) is taken at {ctx.destination.name} by project "
                 f"{found.project_id}; it was given back to the source's server.",
@@ -270,15 +270,35 @@ class MoveFloatingIp(Step):
             ctx.destination.neutron.bind_floating_ip(found.id, None)
             if outcome.get("made", True):
                 ctx.destination.neutron.delete_floating_ip(found.id)
-        ctx.source.nova_network.associate_floating_ip(
-            params["server_id"], params["address"], fixed_address=params["fixed_address"]
-        )
+        self._give_back(ctx, step)
         if not self._wait_held(ctx, step):
             raise VerificationFailed(
                 f"Floating IP {params['address']} is not back at server {params['server_id']} of {ctx.source.name}.",
                 remedy="associate it by hand, or run the roll back again.",
             )
         return {"returned": params["address"]}
+
+    def _give_back(self, ctx: Context, step: PlannedStep) -> None:
+        """Bind at the source, as the administrator or, where nova-network wants the project's own, as one of them."""
+        params = step.params
+        if self._held_by_source(ctx, step):
+            return
+        refused: list[CloudError] = []
+        for cloud in ctx.sources_in(params["project_id"]):
+            try:
+                cloud.nova_network.associate_floating_ip(
+                    params["server_id"], params["address"], fixed_address=params["fixed_address"]
+                )
+            except CloudError as error:
+                refused.append(error)
+            else:
+                return
+        raise StepError(
+            f"Floating IP {params['address']} could not be given back to server {params['server_id']} of "
+            f"{ctx.source.name}: {' '.join(error.message for error in refused)}",
+            remedy="name a user of that project in site.yaml, source.owners (nova-network after Icehouse lets nobody "
+            "else bind it), or bind it by hand; then run again.",
+        ) from refused[0]
 
     def _held_by_source(self, ctx: Context, step: PlannedStep) -> bool:
         server = ctx.source.compute.get_server(step.params["server_id"])

@@ -12,6 +12,13 @@ from pumphouse.model import Flavor, ServerSpec
 from tests.contract.conftest import WAIT_S, Maker, Undo, name
 
 
+PUBLIC_KEY = (
+    "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC/QLiSV9ZtR9OZv9kHAXzETG2dG6wKKikUwiGlBiPeS2EW39DcvMAPQV5MUGaF"
+    "4ehCvTEubl0zZf/Bhb/9PrKkTrJYMgegXmmeoWF2EE+V7FCHTtOW01/PNETyj8A0WS0IVh82jzslOMGyhNLCXZYDO0fJ4JRR5jAM"
+    "9hvUX+Ovq14NvJOHZU9WN7MMq+DvroYKuEH8fr6myP0ufxDcoA6tNi9A+SmMCyTbBy/g5+tfPqLIM+WLNC50Z0mMt/kiMw68qO7F"
+    "NAjjDdsoxk0QFbvOq2kRXtqaETT/XrB8u3DuE0IIvg5g3Tpdru0L58LmjCR3KbiB0Q2NKm1qFlyTphQ/ ctr@test"
+)
+
 
 def test_flavor_is_made_with_specs_and_access(make: Maker) -> None:
     compute, project, label = make.cloud.compute, make.project(), name("flavor")

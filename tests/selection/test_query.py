@@ -112,7 +112,7 @@ def test_what_is_no_condition_is_refused_and_not_taken_for_labels(query: str) ->
     "query", ["name.str.contains('[')", "created_at < '2014-06-01'", "vcpus > 'a'", "vcpus.str.contains('1')"]
 )
 def test_what_pandas_cannot_evaluate_is_explained(query: str) -> None:
-    with pytest.raises(SelectionError, match="cannot be evaluated: ."):
+    with pytest.raises(SelectionError, match=r"cannot be evaluated: \S"):
         matching(SERVERS, query)
 
 

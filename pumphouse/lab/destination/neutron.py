@@ -105,7 +105,7 @@ class Collection:
         """Whether a caller may know of a record."""
         return caller.sees(record["project_id"])
 
-    def view(self, record: Json, caller: Caller) -> Json:  # noqa: ARG002 - some kinds show less to some callers
+    def view(self, record: Json, caller: Caller) -> Json:
         """A record as it is shown."""
         return dict(record)
 

@@ -35,7 +35,7 @@ class FloatingIps(Collection):
         """Attributes that a list may be filtered by."""
         return (*_FLOATING, "id", "status", "project_id", "tenant_id", "description", "tags", "revision_number")
 
-    def view(self, record: Json, caller: Caller) -> Json:  # noqa: ARG002 - the same for everybody
+    def view(self, record: Json, caller: Caller) -> Json:
         """With what is known of its port."""
         port = self.data.ports.get(record["port_id"] or "")
         names = ("name", "network_id", "mac_address", "admin_state_up", "status", "device_id", "device_owner")

@@ -120,7 +120,7 @@ class SecurityGroups(Collection):
         if caller.project_id:
             ensure_default(self.cloud, caller.project_id)
 
-    def view(self, record: Json, caller: Caller) -> Json:  # noqa: ARG002 - the same for everybody
+    def view(self, record: Json, caller: Caller) -> Json:
         """A group with its rules."""
         rules = [rule for rule in self.data.rules.values() if rule["security_group_id"] == record["id"]]
         return record | {"security_group_rules": rules}
@@ -190,7 +190,7 @@ class Rules(Collection):
         if caller.project_id:
             ensure_default(self.cloud, caller.project_id)
 
-    def view(self, record: Json, caller: Caller) -> Json:  # noqa: ARG002 - the same for everybody
+    def view(self, record: Json, caller: Caller) -> Json:
         """A rule on its own shows less than inside its group."""
         return {key: value for key, value in record.items() if key not in ("standard_attr_id", "tags")} | {
             "belongs_to_default_sg": bool(record["belongs_to_default_sg"])

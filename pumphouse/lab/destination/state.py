@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from pumphouse.lab.destination.web import Fault, Json, UNAUTHENTICATED, now
+from pumphouse.lab.destination.web import UNAUTHENTICATED, Fault, Json, now
 from pumphouse.lab.world import World
 
 LOG = logging.getLogger(__name__)
@@ -133,6 +133,7 @@ class Server:
     fault: Json | None = None
     nics: list[Nic] = field(default_factory=list)
     actions: list[Json] = field(default_factory=list)
+    addresses: Json = field(default_factory=dict)  # Nova's own copy, a moment behind Neutron
     epoch: int = 0
 
     @property

@@ -115,8 +115,8 @@ async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Vary"] = "X-Auth-Token"
     if request.app[SERVICE] == "compute":
         response.headers["x-compute-request-id"] = request.get(REQUEST_ID, "")
-        if MICROVERSION in request:
-            version = "2.{}".format(request[MICROVERSION])
+        if MICROVERSION in request and response.status != 401:
+            version = f"2.{request[MICROVERSION]}"
             response.headers["OpenStack-API-Version"] = f"compute {version}"
             response.headers["X-OpenStack-Nova-API-Version"] = version
             response.headers["Vary"] = "OpenStack-API-Version, X-OpenStack-Nova-API-Version"

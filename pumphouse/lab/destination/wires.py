@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from pumphouse.lab.destination.state import LOG, NAME, Cloud, Server
-from pumphouse.lab.destination.web import Json, stamp, now
+from pumphouse.lab.destination.web import Json, now, stamp
 from pumphouse.lab.world import Guest
 
 

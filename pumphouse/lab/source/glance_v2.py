@@ -110,7 +110,16 @@ class GlanceV2:
         caller: Caller = request["caller"]
         query = request.query
         sort_key, sort_dir = query.get("sort_key", "created_at"), query.get("sort_dir", "desc")
-        if sort_key not in ("created_at", "updated_at", "name", "status", "id", "size", "container_format", "disk_format"):
+        if sort_key not in (
+            "created_at",
+            "updated_at",
+            "name",
+            "status",
+            "id",
+            "size",
+            "container_format",
+            "disk_format",
+        ):
             raise ApiFault(400, f"Invalid sort key: {sort_key}")
         limit = self._limit(query.get("limit"))
         found = [i for i in self.state.images.values() if self._matches(caller, i, query)]

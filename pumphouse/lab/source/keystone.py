@@ -18,9 +18,9 @@ DEFAULT_DOMAIN = {"id": "default", "name": "Default"}
 
 NOT_IMPLEMENTED = (
     "v2.0 public: OS-KSCRUD password change, OS-EC2 credentials, certificates, OS-FEDERATION, OS-SIMPLE-CERT",
-    "v2.0 admin: tokens/ID/endpoints, tokens/revoked, OS-KSADM creation of services and endpoints, OS-EP-FILTER, s3tokens",
-    "v3: writing domains, groups, services, endpoints and regions; domain-wide and group role grants; credentials; "
-    "policies; trusts; OS-FEDERATION; OS-OAUTH1; OS-INHERIT; domain-scoped tokens",
+    "v2.0 admin: tokens/ID/endpoints, tokens/revoked, creating services and endpoints, OS-EP-FILTER, s3tokens",
+    "v3: writing domains, groups, services, endpoints and regions; domain-wide and group role grants",
+    "v3: credentials, policies, trusts, OS-FEDERATION, OS-OAUTH1, OS-INHERIT, domain-scoped tokens",
 )
 """What Keystone has and this lab answers like an unknown path."""
 

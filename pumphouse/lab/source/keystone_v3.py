@@ -412,9 +412,7 @@ class KeystoneV3:
                         "scope": {"project": {"id": project_id}},
                         "user": {"id": user_id},
                         "role": {"id": role_id},
-                        "links": {
-                            "assignment": self._link("projects", project_id, "users", user_id, "roles", role_id)
-                        },
+                        "links": {"assignment": self._link("projects", project_id, "users", user_id, "roles", role_id)},
                     }
                 )
         return self._listing(request, "role_assignments", items)

@@ -30,12 +30,12 @@ FAULT_KEYS = {
 
 NOT_IMPLEMENTED = (
     "XML bodies and answers; API v3 and v1.1 paths; EC2 and metadata services",
-    "actions: rescue, unrescue, createBackup rotation, os-getSPICEConsole, os-getRDPConsole, forceDelete, restore, "
-    "injectNetworkInfo and resetNetwork do nothing",
-    "os-volumes, os-snapshots and volume attachments: 500, there is no Cinder",
-    "os-baremetal-nodes, os-cells beyond its 501, os-fping beyond its 503, os-cloudpipe writes, os-floating-ip-dns "
-    "writes, os-security-group-default-rules writes, os-agents writes, os-consoles, os-assisted-volume-snapshots, "
-    "os-server-external-events, os-console-auth-tokens, os-certificates creation",
+    "actions rescue, unrescue, forceDelete, restore, os-getSPICEConsole, os-getRDPConsole",
+    "injectNetworkInfo, resetNetwork and changePassword do nothing; createBackup does not rotate",
+    "os-volumes, os-snapshots and volume attachments: 500 or empty, there is no Cinder",
+    "os-cells and os-fping beyond their 501 and 503; os-baremetal-nodes; os-consoles; os-console-auth-tokens",
+    "writing os-cloudpipe, os-floating-ip-dns, os-security-group-default-rules, os-agents and os-certificates",
+    "os-assisted-volume-snapshots and os-server-external-events",
     "rate limiting (off by default in Icehouse)",
 )
 """What Nova has and this lab answers like an unknown path, or as said."""
@@ -100,13 +100,7 @@ class Nova:
                 )
             request["caller"] = caller
             try:
-                project_id = request.match_info.get("project")
-                if project_id is not None and project_id != caller.project_id:
-                    raise ApiFault(
-                        400,
-                        f"Malformed request URL: URL's project_id '{project_id}' doesn't match Context's project_id "
-                        f"'{caller.project_id}'",
-                    )
+                self._check_project(request, caller)
                 answer = await handler(request)
             except ApiFault as fault:
                 answer = self.error(fault)
@@ -118,14 +112,21 @@ class Nova:
 
         return dress
 
+    def _check_project(self, request: web.Request, caller: Caller) -> None:
+        project_id = request.match_info.get("project")
+        if project_id is not None and project_id != caller.project_id:
+            raise ApiFault(
+                400,
+                f"Malformed request URL: URL's project_id '{project_id}' doesn't match Context's project_id "
+                f"'{caller.project_id}'",
+            )
+
     def error(self, fault: ApiFault) -> web.Response:
         """Nova's JSON fault."""
         body: dict[str, Any] = {"message": fault.message, "code": fault.status}
         if fault.retry_after is not None:
             body["retryAfter"] = fault.retry_after
-        answer = json_answer(
-            {FAULT_KEYS.get(fault.status, "computeFault"): body}, fault.status, content_type=JSON_UTF8
-        )
+        answer = json_answer({FAULT_KEYS.get(fault.status, "computeFault"): body}, fault.status, content_type=JSON_UTF8)
         if fault.retry_after is not None:
             answer.headers["Retry-After"] = fault.retry_after
         return answer

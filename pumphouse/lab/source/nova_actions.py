@@ -10,17 +10,15 @@ from aiohttp import web
 
 from pumphouse.lab.source import nova_views as views
 from pumphouse.lab.source.nova import Nova
-from pumphouse.lab.source.nova_ips import AddressTaken, Addresses
+from pumphouse.lab.source.nova_ips import Addresses, AddressTaken
 from pumphouse.lab.source.nova_lifecycle import PAUSED, RUNNING, SUSPENDED, Lifecycle
 from pumphouse.lab.source.nova_servers import action_body, admin_pass
-from pumphouse.lab.source.state import Action, FloatingIp, Image, Server, Service, now
+from pumphouse.lab.source.state import CLOUD, Action, FloatingIp, Image, Server, Service, now
 from pumphouse.lab.source.wire import ApiFault, Caller, empty_answer, json_answer
 from pumphouse.lab.world import Guest
 
 Do = Callable[[web.Request, Server, Any], Awaitable[web.Response]]
 
-_BUSY_OK = ("os-resetState", "os-getConsoleOutput", "os-getVNCConsole", "lock", "unlock", "addFloatingIp",
-            "removeFloatingIp", "addSecurityGroup", "removeSecurityGroup", "addFixedIp", "removeFixedIp")  # fmt: skip
 _STATES: dict[str, tuple[str, ...]] = {
     "os-stop": ("active", "rescued", "error"),
     "os-start": ("stopped",),
@@ -116,7 +114,7 @@ class Actions:
         wrong = None
         if allowed is not None and server.vm_state not in allowed:
             wrong = f"vm_state {server.vm_state}"
-        elif server.task_state is not None and name not in _BUSY_OK:
+        elif server.task_state is not None:
             wrong = f"task_state {server.task_state}"
         if wrong is None:
             return
@@ -387,7 +385,7 @@ class Actions:
         server.addresses = sorted([*server.addresses, address])
         if server.power_state == RUNNING:
             layer2 = self.state.world.layer2
-            await layer2.power_on(Guest("source", server.id, server.name, address, server.mac))
+            await layer2.power_on(Guest(CLOUD, server.id, server.name, address, server.mac))
         return empty_answer(202)
 
     async def _remove_fixed(self, _request: web.Request, server: Server, value: Any) -> web.Response:
@@ -416,9 +414,7 @@ class Actions:
         if not any(g.project_id == server.project_id and g.name == name for g in self.state.groups.values()):
             raise ApiFault(404, f"Security group {name} not found for project {server.project_id}.")
         if name in server.security_groups:
-            raise ApiFault(
-                400, f"Security group {name} is already associated with the instance {server.id}"
-            )
+            raise ApiFault(400, f"Security group {name} is already associated with the instance {server.id}")
         server.security_groups = [*server.security_groups, name]
         return empty_answer(202)
 

@@ -112,7 +112,9 @@ class Flavors:
         identifier = given.get("id")
         identifier = self.state.new_uuid() if identifier in (None, "auto") else str(identifier)
         if not name.strip():
-            raise ApiFault(400, "Flavor names can only contain alphanumeric characters, periods, dashes, underscores and spaces.")
+            raise ApiFault(
+                400, "Flavor names can only contain alphanumeric characters, periods, dashes, underscores and spaces."
+            )
         if any(f.name == name for f in self.state.flavors.values()):
             raise ApiFault(409, f"Flavor with name {name} already exists.")
         if identifier in self.state.flavors:
@@ -171,14 +173,14 @@ class Flavors:
                 if name == "addTenantAccess":
                     if held:
                         raise ApiFault(
-                            409, f"Flavor access already exists for flavor {flavor.id} and project {project_id} combination."
+                            409,
+                            f"Flavor access already exists for flavor {flavor.id} "
+                            f"and project {project_id} combination.",
                         )
                     flavor.access.append(project_id)
                 else:
                     if not held:
-                        raise ApiFault(
-                            404, f"Flavor access not found for {flavor.id} / {project_id} combination."
-                        )
+                        raise ApiFault(404, f"Flavor access not found for {flavor.id} / {project_id} combination.")
                     flavor.access.remove(project_id)
                 return self._access_view(flavor)
         raise ApiFault(400, "There is no such action: ")

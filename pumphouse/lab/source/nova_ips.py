@@ -57,8 +57,8 @@ class Addresses:
         return address
 
     def _first_free(self, network: Network) -> str:
-        start = ipaddress.ip_address(network.dhcp_start)
-        for ip in ipaddress.ip_network(network.cidr).hosts():
+        start = ipaddress.IPv4Address(network.dhcp_start)
+        for ip in ipaddress.IPv4Network(network.cidr).hosts():
             address = str(ip)
             if ip >= start and self.record(address) is None and not self.reserved_by_network(network, address):
                 return address

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from pumphouse.lab.source import glance
-from pumphouse.lab.source.nova_ips import AddressTaken, Addresses
+from pumphouse.lab.source.nova_ips import Addresses, AddressTaken
 from pumphouse.lab.source.state import CLOUD, Image, Server, State, now
 from pumphouse.lab.world import Guest
 

@@ -28,15 +28,14 @@ def check_server_quota(state: State, project_id: str, flavor: Flavor, metadata: 
     """413 when the servers do not fit."""
     limits, held = state.quota(project_id), used(state, project_id)
     if 0 <= limits["metadata_items"] < len(metadata):
-        raise ApiFault(
-            413, f"Maximum number of metadata items exceeds {limits['metadata_items']}", retry_after="0"
-        )
+        raise ApiFault(413, f"Maximum number of metadata items exceeds {limits['metadata_items']}", retry_after="0")
     wanted = {"instances": count, "cores": count * flavor.vcpus, "ram": count * flavor.ram}
     for kind, amount in wanted.items():
         if 0 <= limits[kind] < held[kind] + amount:
             raise ApiFault(
                 413,
-                f"Quota exceeded for {kind}: Requested {amount}, but already used {held[kind]} of {limits[kind]} {kind}",
+                f"Quota exceeded for {kind}: Requested {amount}, "
+                f"but already used {held[kind]} of {limits[kind]} {kind}",
                 retry_after="0",
             )
 

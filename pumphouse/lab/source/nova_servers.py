@@ -59,8 +59,8 @@ class Servers:
     def __init__(self, nova: Nova) -> None:
         self.nova = nova
         self.state = nova.state
-        self.ips = Addresses(self.state)
-        self.life = Lifecycle(self.state, self.ips)
+        self.book = Addresses(self.state)
+        self.life = Lifecycle(self.state, self.book)
 
     # --- listing
 
@@ -220,10 +220,7 @@ class Servers:
         reference = str(given.get("imageRef") or "").rstrip("/").rsplit("/", 1)[-1]
         image = self.state.images.get(reference)
         visible = image is not None and (
-            caller.is_admin
-            or image.is_public
-            or image.owner == caller.project_id
-            or caller.project_id in image.members
+            caller.is_admin or image.is_public or image.owner == caller.project_id or caller.project_id in image.members
         )
         if image is None or not visible:
             raise ApiFault(400, "Can not find requested image")
@@ -278,7 +275,7 @@ class Servers:
             raise ApiFault(400, f"Invalid fixed IP address ({address})") from None
         if ip not in ipaddress.ip_network(network.cidr):
             raise ApiFault(404)
-        fixed = self.ips.record(str(ip))
+        fixed = self.book.record(str(ip))
         if fixed is not None and not fixed.reserved:
             raise ApiFault(
                 500, "The server has either erred or is incapable of performing the requested operation."

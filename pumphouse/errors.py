@@ -19,6 +19,7 @@
     ├── ChecksFailed           at least one finding blocks
     ├── ApprovalMissing        no approval bound to this plan
     ├── StepError              a step could not be carried out
+    │   ├── NotCarried         a source object has no counterpart at the destination (yet, or any more)
     │   └── VerificationFailed carried out, but the cloud does not show the expected outcome
     ├── JournalError           the journal cannot be read or written, or contradicts itself
     │   └── ClaimHeld          somebody else works on that object
@@ -151,6 +152,10 @@ class ApprovalMissing(PumphouseError):
 
 class StepError(PumphouseError):
     """A step could not be carried out; what was done before it stays journalled."""
+
+
+class NotCarried(StepError):
+    """A source object has no counterpart at the destination: it was not carried yet, or was taken back."""
 
 
 class VerificationFailed(StepError):

@@ -7,6 +7,7 @@ say beforehand what they will do and are followed by a look at the cloud. Read o
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -109,9 +110,10 @@ def lint_notebook(path: str | Path) -> list[Problem]:
 def lint_text(text: str, name: str) -> list[Problem]:
     """As :func:`lint_notebook`, for the content of a file; ``name`` is used in messages."""
     try:
-        notebook = nbformat.reads(text, as_version=nbformat.NO_CONVERT)
+        raw, ids = _with_unique_ids(json.loads(text))
+        notebook = nbformat.reads(json.dumps(raw), as_version=nbformat.NO_CONVERT)
         nbformat.validate(notebook)
-        cells = [_cell(number, raw) for number, raw in enumerate(notebook["cells"], 1)]
+        cells = [_cell(number, cell, ids[number - 1]) for number, cell in enumerate(notebook["cells"], 1)]
     except Exception as error:  # noqa: BLE001 (nbformat raises whatever its parser or schema raise)
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         return [Problem(name, 0, "", "format", f"not a valid notebook: {said}.", "save it again with JupyterLab")]
@@ -122,12 +124,22 @@ def lint_text(text: str, name: str) -> list[Problem]:
     return sorted(found, key=lambda problem: (problem.cell, problem.rule))
 
 
+def _with_unique_ids(raw: Any) -> tuple[Any, list[str]]:
+    """The notebook with an id for every cell, and the ids as they were: nbformat would mend them silently."""
+    ids = [cell.get("id", "") for cell in raw["cells"]]
+    if (raw["nbformat"], raw["nbformat_minor"]) >= (4, 5):
+        for number, cell in enumerate(raw["cells"]):
+            if not ids[number] or ids[number] in ids[:number]:
+                cell["id"] = f"lint-{number}"
+    return raw, ids
+
+
 _Finding = tuple[_Cell | None, str, str, str]
 
 
-def _cell(number: int, raw: Any) -> _Cell:
+def _cell(number: int, raw: Any, given_id: str) -> _Cell:
     tags = frozenset(raw["metadata"].get("tags", []))
-    return _Cell(number, raw.get("id", ""), raw["cell_type"], raw["source"], tags, raw)
+    return _Cell(number, given_id, raw["cell_type"], raw["source"], tags, raw)
 
 
 def _whole(notebook: Any, cells: list[_Cell]) -> Iterator[_Finding]:
@@ -135,8 +147,9 @@ def _whole(notebook: Any, cells: list[_Cell]) -> Iterator[_Finding]:
         yield None, "format", "older than nbformat 4.5, so its cells have no ids.", "save it again with JupyterLab"
     ids = [cell.id for cell in cells]
     for cell in cells:
-        if ids.count(cell.id) > 1 and ids.index(cell.id) != cell.number - 1:
-            yield cell, "cell-id", "the id is used by an earlier cell, too.", "delete the id and save with JupyterLab"
+        if not cell.id or cell.id in ids[: cell.number - 1]:
+            wrong = "the id is used by an earlier cell, too" if cell.id else "has no id"
+            yield cell, "cell-id", f"{wrong}.", "save it with JupyterLab, which gives it a new one"
     facts = notebook["metadata"]
     if "pumphouse" in facts or facts.get("papermill", {}).get("start_time"):
         yield None, "record", "this is an executed record, not a template.", "start again from the template"
@@ -263,6 +276,8 @@ def _judge(node: ast.AST) -> tuple[str, str, str] | None:
             return "definition", f"line {line} defines {node.name!r}.", "move it into the library"
         case ast.Assign(value=ast.Lambda()) | ast.AnnAssign(value=ast.Lambda()):
             return "definition", f"line {line} names a lambda.", "move it into the library"
+        case ast.Call(func=ast.Name(id="suppress") | ast.Attribute(attr="suppress")):
+            return "swallowed", f"line {line} suppresses errors.", "let the error end the run"
         case ast.Call(func=ast.Name(id=name)) if name in _LEAVING:
             return (
                 "leaving",
@@ -274,16 +289,14 @@ def _judge(node: ast.AST) -> tuple[str, str, str] | None:
                 return "leaving", f"line {line} calls {owner}.{attr}().", "raise an error instead"
             if (owner, attr) in _SHELL:
                 return "shell", f"line {line} calls {owner}.{attr}().", "call a function of the library"
-            if attr in {"run_line_magic", "run_cell_magic", "system", "getoutput"}:
-                return "magic", f"line {line} calls {owner}.{attr}().", "call a function of the library"
+        case ast.Call(func=ast.Name(id="get_ipython")):
+            return "magic", f"line {line} calls get_ipython().", "call a function of the library"
         case ast.Raise(exc=ast.Name(id="SystemExit") | ast.Call(func=ast.Name(id="SystemExit"))):
             return "leaving", f"line {line} raises SystemExit.", "raise an error instead"
         case ast.If(test=test) | ast.IfExp(test=test) if _HEADLESS.search(ast.unparse(test)):
             return "headless", f"line {line} asks who is running it.", "do the same for a person and for papermill"
         case ast.ExceptHandler(type=None) | ast.ExceptHandler(type=ast.Name(id="Exception" | "BaseException")):
             return "swallowed", f"line {line} catches every error.", "let the error end the run"
-        case ast.Call(func=ast.Name(id="suppress") | ast.Attribute(attr="suppress")):
-            return "swallowed", f"line {line} suppresses errors.", "let the error end the run"
     return None
 
 

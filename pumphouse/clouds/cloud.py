@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import requests
 from keystoneauth1.identity import v2, v3
@@ -142,6 +142,15 @@ class OpenStackCloud(Cloud):
     def wire(self) -> Wire:
         """The session underneath, for tests and for what has no verb."""
         return self._wire
+
+    def limited_to(self, *, keystone_v2: bool = False, glance_v1: bool = False) -> OpenStackCloud:
+        """This cloud over its oldest APIs, as if it had no others; shares our session."""
+        layout = replace(
+            self._layout,
+            has_v3=self._layout.has_v3 and not keystone_v2,
+            image_v2=None if glance_v1 else self._layout.image_v2,
+        )
+        return OpenStackCloud(self._wire, layout, side=self.side, tls=self._tls, password=self._password)
 
     @property
     def last_request_id(self) -> str | None:

@@ -36,6 +36,7 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 _TRANSIENT = frozenset({500, 502, 503, 504})
 _ATTEMPTS = 4
+_TIMEOUTS = 2
 _RATE_BUDGET_S = 300.0
 _CONNECT_S = 10.0
 _WORKERS = 8
@@ -268,14 +269,21 @@ class Wire:
                 return waited_s + wait_s(state) <= _RATE_BUDGET_S
             if state.attempt_number >= _ATTEMPTS:
                 return False
+            if isinstance(error, CloudAuthError):
+                # Keystone revokes by the second: a token made in the second of a password change is refused, and
+                # nothing was done. A refused login, which has a cause, stays refused.
+                return error.__cause__ is None and state.attempt_number < _ATTEMPTS - 1
             if isinstance(error, CloudUnreachable):
-                return (repeatable or _never_sent(error)) and not _hopeless(error)
+                again = not _hopeless(error) and (not _timed_out(error) or state.attempt_number < _TIMEOUTS)
+                return again and (repeatable or _never_sent(error))
             return repeatable and isinstance(error, ApiError) and error.status in _TRANSIENT
 
         def wait_s(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
             if isinstance(error, RateLimited):
                 return max(1.0, error.retry_after_s)
+            if isinstance(error, CloudAuthError):
+                return 1.1
             return float(tenacity.wait_random_exponential(multiplier=0.5, max=5.0)(state))
 
         def tell(state: tenacity.RetryCallState) -> None:
@@ -395,19 +403,22 @@ def chunks_of(response: requests.Response, chunk_bytes: int) -> Iterator[bytes]:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
-    todo: list[BaseException | None] = [error]
+    todo: list[object] = [error]
     while todo:
         one = todo.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        inner = [arg for arg in one.args if isinstance(arg, BaseException)]
-        todo += [one.__cause__, one.__context__, getattr(one, "reason", None), *inner]
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            todo += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
 
 
 def _never_sent(error: BaseException) -> bool:
     kinds = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, ConnectionRefusedError)
+    return any(isinstance(one, kinds) for one in _chain(error))
+
+
+def _timed_out(error: BaseException) -> bool:
+    kinds = (ksa.ConnectTimeout, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)
     return any(isinstance(one, kinds) for one in _chain(error))
 
 

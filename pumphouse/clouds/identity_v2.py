@@ -124,7 +124,8 @@ class IdentityV2(Identity):
         return assignment in self._roles_in(assignment.project_id, assignment.user_id)
 
     def grant_role(self, assignment: Assignment) -> None:
-        """Give the role; v2.0 answers 409 to a second grant, which changes nothing."""
+        """Give the role; v2.0 answers 409 to a second grant, and would give roles to users that do not exist."""
+        self.get_user(assignment.user_id)
         try:
             self._api.put(self._grant(assignment), None, f"grant role {assignment.role_id}")
         except Conflict:

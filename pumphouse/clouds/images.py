@@ -80,6 +80,8 @@ class ImagesV2(Images):
     def upload(self, image_id: str, chunks: Iterable[bytes]) -> None:
         """Stream the bytes; size, MD5 and status are read back and compared."""
         doing = f"upload image {image_id}"
+        # a read first: a missing image or a refused token is found out before the first byte is taken
+        self._read(image_id)
         tally = Tally(chunks)
         url = self._api.url(path("images", image_id, "file"))
         headers = {"Content-Type": "application/octet-stream"}

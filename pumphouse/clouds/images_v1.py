@@ -9,6 +9,7 @@ from pumphouse.clouds.api import Images
 from pumphouse.clouds.http import Service
 from pumphouse.clouds.images import Tally, require_active, verified
 from pumphouse.clouds.parse import Doc, path
+from pumphouse.errors import NotFound
 from pumphouse.model import Image
 
 _META = "x-image-meta-"
@@ -69,6 +70,8 @@ class ImagesV1(Images):
 
     def upload(self, image_id: str, chunks: Iterable[bytes]) -> None:
         """Stream the bytes; size, MD5 and status are read back and compared."""
+        # a read first: a missing image or a refused token is found out before the first byte is taken
+        self._read(image_id)
         tally = Tally(chunks)
         headers = {"Content-Type": "application/octet-stream", "x-glance-registry-purge-props": "False"}
         url = self._api.url(path("images", image_id))
@@ -95,7 +98,13 @@ class ImagesV1(Images):
     def _read(self, image_id: str) -> Image:
         doing = f"read image {image_id}"
         reply = self._api.call("HEAD", path("images", image_id), doing, repeatable=True)
-        return image_of_headers(reply.headers, f"Cloud '{self._api.wire.cloud}' (image), asked to {doing},")
+        image = image_of_headers(reply.headers, f"Cloud '{self._api.wire.cloud}' (image), asked to {doing},")
+        if image.status in ("deleted", "pending_delete"):
+            # v1 still shows an administrator what is gone
+            raise NotFound(
+                f"Cloud '{self._api.wire.cloud}' could not {doing}: it was deleted.", status=404, remedy="check the id."
+            )
+        return image
 
     def _list(self, filters: Mapping[str, str]) -> list[Doc]:
         docs: list[Doc] = []
@@ -155,9 +164,9 @@ def image_of_headers(headers: Mapping[str, str], where: str) -> Image:
     return image_of_v1(Doc({**raw, "properties": properties}, where))
 
 
-def _packed(value: str) -> bytes | str:
-    # requests writes header text as latin-1; Glance reads UTF-8
-    return value.encode("utf-8") if not value.isascii() else value
+def _packed(value: str) -> str:
+    # the HTTP library writes header text as latin-1; Glance reads UTF-8
+    return value.encode("utf-8").decode("latin-1")
 
 
 def _unpacked(value: str) -> str:

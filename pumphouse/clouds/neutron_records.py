@@ -87,7 +87,7 @@ def rule_of(doc: Doc) -> SecurityGroupRule:
 
 
 def same_rule(one: SecurityGroupRule, other: SecurityGroupRule) -> bool:
-    """Whether two rules let the same traffic through, as Neutron compares them; ids are not looked at."""
+    """Whether two rules let the same traffic through, as Neutron compares them; the rules' own ids do not count."""
     return _essence(one) == _essence(other)
 
 
@@ -123,9 +123,13 @@ def _essence(rule: SecurityGroupRule) -> tuple[object, ...]:
             remote = str(ipaddress.ip_network(remote, strict=False))
         except ValueError:
             remote = rule.remote_cidr
+    protocol = protocol_of(rule.protocol)
+    ports: tuple[int | None, int | None] = (rule.port_min, rule.port_max)
+    # current Neutron stores "all ports" as no ports, and "from anywhere" as no prefix
+    if ports == (1, 65535) and protocol not in ("icmp", "ipv6-icmp"):
+        ports = (None, None)
     return (
-        rule.direction, rule.ethertype, protocol_of(rule.protocol), rule.port_min, rule.port_max,
-        None if remote in _ANYWHERE else remote, rule.remote_group_id,
+        rule.direction, rule.ethertype, protocol, ports, None if remote in _ANYWHERE else remote, rule.remote_group_id,
     )  # fmt: skip
 
 

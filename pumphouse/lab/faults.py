@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fnmatch
 import json
 import re
 import socket
@@ -25,7 +26,7 @@ KINDS = ("status", "delay", "reset", "lost")
 class Fault:
     """One rule.
 
-    :param service: service name, or ``*``.
+    :param service: shell pattern for the service's name, e.g. ``source.compute``, ``destination.*``.
     :param method: HTTP method, or ``*``.
     :param path: regular expression searched in the path with its query.
     :param kind: ``status`` refuses with ``status`` before anything happens; ``delay`` waits ``delay_s`` and then
@@ -50,7 +51,7 @@ class Fault:
 
     def takes(self, service: str, method: str, path: str, body: str) -> bool:
         """Count a request, and say whether it is hit."""
-        if self.service not in ("*", service) or self.method not in ("*", method):
+        if not fnmatch.fnmatchcase(service, self.service) or self.method not in ("*", method):
             return False
         if not re.search(self.path, path) or (self.body and not re.search(self.body, body)):
             return False
@@ -68,14 +69,18 @@ class Faults:
     rules: list[Fault] = field(default_factory=list)
     requests: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=20000))
 
-    def middleware(self, service: str) -> Middleware:
-        """An aiohttp middleware that logs the requests of ``service`` and applies the rules to them."""
+    def middleware(self, service: str | Callable[[web.Request], str]) -> Middleware:
+        """An aiohttp middleware that logs a service's requests and applies the rules to them.
+
+        :param service: the service's name, or what tells it from a request.
+        """
 
         @web.middleware
         async def apply(request: web.Request, handler: Handler) -> web.StreamResponse:
+            name = service if isinstance(service, str) else service(request)
             entry: dict[str, Any] = {
                 "t": time.time(),
-                "service": service,
+                "service": name,
                 "method": request.method,
                 "path": request.path_qs,
                 "status": None,
@@ -85,7 +90,7 @@ class Faults:
             if any(rule.body for rule in self.rules) and "json" in request.headers.get("Content-Type", ""):
                 body = (await request.read()).decode(errors="replace")
             for rule in self.rules:
-                if not rule.takes(service, request.method, request.path_qs, body):
+                if not rule.takes(name, request.method, request.path_qs, body):
                     continue
                 entry["fault"] = rule.kind
                 if rule.kind == "status":

@@ -106,8 +106,8 @@ def show_findings(findings: Iterable[FindingLike]) -> Display:
     columns = [
         Column("severity", kind="word"),
         Column("object"),
-        Column("finding"),
-        Column("remedy"),
+        Column("finding", kind="prose"),
+        Column("remedy", kind="prose"),
         Column("code", kind="id"),
     ]
     rows = [

@@ -63,7 +63,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading with its unit. ``kind``: ``text``, ``number``, ``id`` (monospaced) or ``word`` (never broken)."""
+    """A heading with its unit.
+
+    ``kind``: ``text``, ``number``, ``id`` (monospaced), ``word`` (never broken) or ``prose`` (never cut; the
+    text form cuts long cells of any other kind).
+    """
 
     label: str
     unit: str = ""
@@ -154,7 +158,7 @@ def _align(column: Column) -> str:
 
 def _text(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], note: str) -> str:
     head = [one_line(f"{column.label} ({column.unit})" if column.unit else column.label) for column in columns]
-    body = [[_text_cell(cell) for cell in row] for row in rows]
+    body = [[_text_cell(column, cell) for column, cell in zip(columns, row, strict=True)] for row in rows]
     widths = [max(map(len, cells)) for cells in zip(head, *body, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
@@ -172,10 +176,10 @@ def _text(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]],
     return "\n".join(lines)
 
 
-def _text_cell(cell: Cell) -> str:
+def _text_cell(column: Column, cell: Cell) -> str:
     if cell.text is None:
         return ABSENT
     text = one_line(cell.text)
-    if len(text) > _CELL_CHARACTERS and not cell.strong:
+    if len(text) > _CELL_CHARACTERS and column.kind != "prose" and not cell.strong:
         text = text[: _CELL_CHARACTERS - 1] + "…"
     return f"{cell.tone.symbol} {text}" if cell.tone else text

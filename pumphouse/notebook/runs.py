@@ -16,6 +16,7 @@ _RESULT_TONES = {
     "moved": GOOD,
     "source deleted": GOOD,
     "back at the source": GOOD,
+    "never left the source": GOOD,
     "failed": BAD,
     "untouched": OFF,
     "prepared": BUSY,

@@ -11,9 +11,12 @@ from pumphouse.journal import Journal, StepState
 from pumphouse.plan.model import Note, Plan, PlannedStep, order
 
 
-def moves_of(journal: Journal, server_ids: Iterable[str]) -> list[tuple[Plan, tuple[str, ...]]]:
+def moves_of(
+    journal: Journal, server_ids: Iterable[str], *, prepared: bool = False
+) -> list[tuple[Plan, tuple[str, ...]]]:
     """The move plans that were begun for these servers, oldest first, each with those of its servers.
 
+    :param prepared: also plans of which nothing but shared preparation was done.
     :raises PlanError: when a server was never moved, naming all such servers.
     """
     wanted = set(server_ids)
@@ -26,6 +29,8 @@ def moves_of(journal: Journal, server_ids: Iterable[str]) -> list[tuple[Plan, tu
             for step in plan.steps
             if step.server_id in wanted and states.get(step.key, StepState()).in_effect
         }
+        if prepared and not begun and any(state.in_effect for state in states.values()):
+            begun = {server.id for server in plan.servers if server.id in wanted}
         if begun:
             found.append((plan, tuple(sorted(str(server_id) for server_id in begun))))
     missing = wanted - {server_id for _, ids in found for server_id in ids}
@@ -140,7 +145,7 @@ def plan_rollback(
 
     :raises PlanError: when a server was never moved.
     """
-    moves = moves_of(journal, server_ids)
+    moves = moves_of(journal, server_ids, prepared=True)
     findings: list[Finding] = []
     steps: list[PlannedStep] = []
     servers = []

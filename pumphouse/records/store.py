@@ -191,7 +191,7 @@ def hide_in_text(text: str, aliases: Mapping[str, str]) -> str:
     pattern = re.compile(
         # not inside another path, unless a traceback's colour code stands before it
         rf"(?P<lead>\x1b\[[0-9;]*m|(?<![\w.~-]))(?P<folder>{'|'.join(map(re.escape, longest_first))})"
-        r"(?P<slash>/|(?![\w.-]))"
+        r"(?P<slash>/|(?![\w-]|\.\w))"
     )
 
     def swap(match: re.Match[str]) -> str:

@@ -31,7 +31,7 @@ _PLAIN: dict[str, type | tuple[type, ...]] = {
 
 
 class CommandLineText(str):
-    """A value as typed on a command line: JSON if the parameter's type wants that, else the text itself."""
+    """A value as typed on a command line: JSON, ``a,b`` for a list, or the text itself, as its type wants."""
 
     __slots__ = ()
 
@@ -130,6 +130,9 @@ def _from_text(parameter: Parameter, text: str) -> Any:
                 return value
     if accepts(parameter.type, text):
         return _as_json(text)
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if accepts(parameter.type, words):
+        return _as_json(words)
     raise TypeError(f"must be {parameter.type}; {text[:60]!r} is not (write it as JSON)")
 
 

@@ -101,7 +101,9 @@ def _result(plan: Plan, server_id: str, states: Mapping[str, StepState]) -> str:
     if "failed" in found.values():
         return "failed"
     if plan.kind == "rollback":
-        return "back at the source" if own and all(s == "verified" for s in found.values()) else "not complete"
+        if not own:
+            return "never left the source"
+        return "back at the source" if all(s == "verified" for s in found.values()) else "not complete"
     for kind, words in _RESULTS[plan.kind]:
         if found.get(kind) == "verified":
             return words

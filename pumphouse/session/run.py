@@ -292,7 +292,8 @@ class Run:
             move = Plan.from_document(document)
             states = self.journal.step_states(move.hash)
             mine = [states.get(step.key, StepState()) for step in move.steps if step.server_id]
-            if any(state.state == "undone" for state in mine) and not any(state.in_effect for state in mine):
+            undone = any(state.state == "undone" for state in states.values())
+            if undone and not any(state.in_effect for state in mine):
                 self.journal.set_plan_state(move.hash, "undone")
 
     def _execute(self, plan: Plan, kind: str, phase: str) -> Execution:

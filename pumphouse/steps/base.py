@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pumphouse.clouds import connect
 from pumphouse.clouds.api import Cloud
-from pumphouse.errors import CloudError, StepError, VerificationFailed
+from pumphouse.errors import CloudError, NotCarried, StepError, VerificationFailed
 from pumphouse.journal import Journal
 from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.secretstore import SecretStore
@@ -41,11 +41,11 @@ class Context:
     def mapped(self, kind: str, source_id: str) -> str:
         """Destination id of a source object.
 
-        :raises StepError: when no step has carried it yet.
+        :raises NotCarried: when no step has carried it yet.
         """
         found = self.journal.mapping(kind, source_id)
         if found is None:
-            raise StepError(
+            raise NotCarried(
                 f"{kind} {source_id} of {self.source.name} has no counterpart in {self.destination.name} yet.",
                 remedy="run the prepare steps of this plan first.",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pumphouse.errors import PlanError
+from pumphouse.errors import NotCarried, PlanError
 from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step
 
@@ -34,6 +34,11 @@ class Undo(Step):
         there = replace(ctx, plan=move)
         try:
             evidence = primitive.undo(there, done, {**state.intent_data, **state.outcome}, ours=ours)
+        except NotCarried as missing:
+            if done.changes != "destination":
+                raise
+            # what it hung on is gone from the destination, so it is gone as well
+            evidence = {"gone": missing.message}
         finally:
             there.close()
         ctx.journal.write(ctx.run_id, plan_hash, key, "undone", {"evidence": dict(evidence)})

@@ -53,9 +53,11 @@ def destination(both: Both) -> OpenStackCloud:
     return both[1]
 
 
-@pytest.fixture(scope="session", params=["source", "destination"])
+@pytest.fixture(scope="session", params=["source", "oldest", "destination"])
 def cloud(request: pytest.FixtureRequest, both: Both) -> OpenStackCloud:
-    """Each side in turn, for what both must do."""
+    """Each side in turn, for what both must do; ``oldest`` is the source over Keystone v2.0 and Glance v1 only."""
+    if request.param == "oldest":
+        return both[0].limited_to(keystone_v2=True, glance_v1=True)
     return both[0] if request.param == "source" else both[1]
 
 

@@ -13,7 +13,7 @@ import pytest
 from pumphouse.errors import ApiError, CloudAuthError, CloudError, CloudUnreachable, SelectionError
 from pumphouse.inventory import Gap, InventoryError, Snapshot, take_snapshot
 from pumphouse.inventory.snapshot import ESSENTIAL
-from pumphouse.model import Assignment, Keypair, Project
+from pumphouse.model import Assignment, Keypair, Port, Project
 from tests.factories import TAKEN_AT, kid, make_facts, make_projects, make_server, make_snapshot, uid
 from tests.inventory.fakes import FakeCloud
 
@@ -252,6 +252,13 @@ def test_lookups_by_name_and_owner() -> None:
     assert snapshot.keypair(kid("bob"), "alice-key") is None
     assert snapshot.quota(acme) is not None
     assert snapshot.quota("nobody") is None
+
+
+def test_ports_of_a_server() -> None:
+    port = Port(uid("port"), "", uid("public"), kid("acme"), "172.24.4.50", "fa:16:3e:00:00:01", "ACTIVE", "s1")
+    snapshot = make_snapshot("destination", ports=(*make_snapshot("destination").ports, port))
+    assert snapshot.ports_of("s1") == (port,)
+    assert snapshot.ports_of("s2") == ()
 
 
 def test_a_name_that_several_have_is_an_error_that_lists_their_ids() -> None:

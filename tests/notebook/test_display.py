@@ -211,6 +211,13 @@ def test_findings_come_worst_first_and_all_of_them() -> None:
     assert "✖ blocked (1 block · 200 warn · 1 info)" in text
 
 
+def test_the_text_form_cuts_long_cells_but_never_a_finding() -> None:
+    long = "word " * 30
+    assert "wo…" in repr(render("", [Column("a")], [[Cell(long)]]))
+    text = repr(show_findings([Finding("warn", "w", "x", long, long)]))
+    assert text.count("word") == 60
+
+
 def test_no_findings_and_none_that_block() -> None:
     assert "● nothing blocks" in read(show_findings([]))[2]
     assert "● nothing blocks (1 warn)" in read(show_findings([Finding("warn", "w", "x", "y")]))[2]

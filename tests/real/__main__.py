@@ -128,7 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     home = Home((options.home or cloud.home_path()).resolve())
     try:
         if options.command == "up":
-            home.prepare({cls.name: cls.port_names for cls in cloud.CLASSES})
+            with home.locked(report):
+                home.prepare({cls.name: cls.port_names for cls in cloud.CLASSES})
         elif not home.settings_file.exists():
             print(f"nothing has been set up in {home.path}")
             return 0 if options.command in ("down", "destroy") else 1

@@ -285,6 +285,17 @@ class Cloud(abc.ABC):
     def bin(self, program: str) -> str:
         return str(self.venv / "bin" / program)
 
+    def conf(self, name: str) -> str:
+        return str(self.etc / name)
+
+    def register(self, admin: rest.Session, v3: str, service: str, kind: str, url: str) -> None:
+        """Adds a service to the catalog at the Keystone whose v3 URL is given."""
+        service_id = admin.create(v3, "service", name=service, type=kind)
+        for interface in ("public", "internal", "admin"):
+            admin.create(
+                v3, "endpoint", service_id=service_id, interface=interface, region_id=REGION, url=url
+            )
+
     def environment(self) -> dict[str, str]:
         """What a service gets: nothing of the caller's OS_*, proxy or Python settings reaches it."""
         return {

@@ -181,11 +181,11 @@ class DestinationCloud(Cloud):
             ["db", "sync"],
             ["cell_v2", "create_cell", "--name", "cell1"],
         ):
-            self._manage("nova", self._etc("nova/nova.conf"), *step)
+            self._manage("nova", self.conf("nova/nova.conf"), *step)
         self.say("nova's databases and cells are ready")
 
     def _set_up_keystone(self) -> None:
-        conf = self._etc("keystone/keystone.conf")
+        conf = self.conf("keystone/keystone.conf")
         self._manage("keystone", conf, "db_sync")
         for keys in ("fernet_setup", "credential_setup"):
             self._manage("keystone", conf, keys, "--keystone-user", "root", "--keystone-group", "root")
@@ -215,7 +215,7 @@ class DestinationCloud(Cloud):
             [
                 self.bin("neutron-db-manage"),
                 "--config-file",
-                self._etc("neutron/neutron.conf"),
+                self.conf("neutron/neutron.conf"),
                 "upgrade",
                 "heads",
             ],
@@ -223,8 +223,8 @@ class DestinationCloud(Cloud):
         self.say("neutron's database is ready")
 
     def _set_up_small(self) -> None:
-        self._manage("glance", self._etc("glance/glance-api.conf"), "db_sync")
-        self._manage("placement", self._etc("placement/placement.conf"), "db", "sync")
+        self._manage("glance", self.conf("glance/glance-api.conf"), "db_sync")
+        self._manage("placement", self.conf("placement/placement.conf"), "db", "sync")
         self.say("glance's and placement's databases are ready")
 
     def _manage(self, service: str, conf: str, *arguments: str) -> None:
@@ -234,28 +234,16 @@ class DestinationCloud(Cloud):
 
     def _make_catalog(self) -> None:
         admin = self.admin()
-
-        def create(kind: str, **values: object) -> str:
-            made = admin.call("POST", self.auth_url, f"/{kind}s", {kind: values})[kind]["id"]
-            assert isinstance(made, str)
-            return made
-
         roles = {r["name"]: r["id"] for r in admin.call("GET", self.auth_url, "/roles")["roles"]}
-        service_role = roles.get("service") or create("role", name="service")
-        project_id = create("project", name="service", domain_id="default")
+        service_role = roles.get("service") or admin.create(self.auth_url, "role", name="service")
+        project_id = admin.create(self.auth_url, "project", name="service", domain_id="default")
         for service, (kind, suffix) in SERVICES.items():
-            user_id = create("user", name=service, password=self.passwords["service"], domain_id="default")
+            user_id = admin.create(
+                self.auth_url, "user", name=service, password=self.passwords["service"], domain_id="default"
+            )
             for role_id in (service_role, roles["admin"]):
                 admin.call("PUT", self.auth_url, f"/projects/{project_id}/users/{user_id}/roles/{role_id}")
-            service_id = create("service", name=service, type=kind)
-            for interface in ("public", "internal", "admin"):
-                create(
-                    "endpoint",
-                    service_id=service_id,
-                    interface=interface,
-                    region_id=REGION,
-                    url=self.url(service, suffix),
-                )
+            self.register(admin, self.auth_url, service, kind, self.url(service, suffix))
 
     # -- running ---------------------------------------------------------------------------------------------
 
@@ -263,22 +251,22 @@ class DestinationCloud(Cloud):
         self.start_rabbitmq()
         self._start_mariadb()
         self._start_keystone()
-        self._uwsgi("placement", "placement.wsgi.api", OS_PLACEMENT_CONFIG_DIR=self._etc("placement"))
+        self._uwsgi("placement", "placement.wsgi.api", OS_PLACEMENT_CONFIG_DIR=self.conf("placement"))
         self.processes.wait_port("rabbitmq")
-        nova_conf = ["--config-file", self._etc("nova/nova.conf")]
+        nova_conf = ["--config-file", self.conf("nova/nova.conf")]
         self.processes.spawn("nova-conductor", [self.bin("nova-conductor"), *nova_conf], stage=3)
         self._wait_answers("keystone")  # a nova-compute that finds no Keystone when it starts gives up
         self._uwsgi(
             "nova",
             "nova.wsgi.osapi_compute",
-            OS_NOVA_CONFIG_DIR=self._etc("nova"),
+            OS_NOVA_CONFIG_DIR=self.conf("nova"),
             # Absolute names stay what they are; nova takes the first file for its pipelines.
             OS_NOVA_CONFIG_FILES=f"{self.venv}/etc/nova/api-paste.ini;nova.conf",
         )
         self._uwsgi(
             "neutron",
             "neutron.wsgi.api",
-            OS_NEUTRON_CONFIG_DIR=self._etc("neutron"),
+            OS_NEUTRON_CONFIG_DIR=self.conf("neutron"),
             OS_NEUTRON_CONFIG_FILES="neutron.conf",
         )
         self.processes.spawn("nova-scheduler", [self.bin("nova-scheduler"), *nova_conf], stage=4)
@@ -291,11 +279,11 @@ class DestinationCloud(Cloud):
                     str(HERE / "plugin/nova_compute.py"),
                     *nova_conf,
                     "--config-file",
-                    self._etc(f"nova/{host}.conf"),
+                    self.conf(f"nova/{host}.conf"),
                 ],
                 stage=4,
             )
-        self._uwsgi("glance", "glance.wsgi.api", OS_GLANCE_CONFIG_DIR=self._etc("glance"))
+        self._uwsgi("glance", "glance.wsgi.api", OS_GLANCE_CONFIG_DIR=self.conf("glance"))
 
     def wait_usable(self) -> None:
         for name in self.api_ports():
@@ -307,8 +295,8 @@ class DestinationCloud(Cloud):
             try:
                 services = admin.call("GET", "compute", "/os-services")["services"]
                 providers = admin.call("GET", "placement", "/resource_providers")["resource_providers"]
-            except rest.ApiError:
-                return False  # a service whose own dependency is still starting
+            except (rest.ApiError, OSError):
+                return False  # the APIs' own dependencies are still starting
             up = {(s["binary"], s["host"]) for s in services if s["state"] == "up"}
             needed = {("nova-compute", host) for host in self.hosts}
             return (
@@ -321,7 +309,7 @@ class DestinationCloud(Cloud):
         self.once(
             "hosts-mapped",
             lambda: self._manage(
-                "nova", self._etc("nova/nova.conf"), "cell_v2", "discover_hosts", "--by-service"
+                "nova", self.conf("nova/nova.conf"), "cell_v2", "discover_hosts", "--by-service"
             ),
         )
         self.once("public-network", self._make_public_network)
@@ -359,14 +347,11 @@ class DestinationCloud(Cloud):
         )
         self.say(f"external network `public` {PUBLIC_CIDR}")
 
-    def _etc(self, name: str) -> str:
-        return str(self.etc / name)
-
     def _wait_answers(self, name: str) -> None:
         self.processes.wait_for(f"answer from {name}", lambda: rest.answers(self.url(name, "/")), [name])
 
     def _start_keystone(self) -> None:
-        self._uwsgi("keystone", "keystone.wsgi.api", stage=3, OS_KEYSTONE_CONFIG_DIR=self._etc("keystone"))
+        self._uwsgi("keystone", "keystone.wsgi.api", stage=3, OS_KEYSTONE_CONFIG_DIR=self.conf("keystone"))
 
     def _uwsgi(self, name: str, module: str, stage: int = 4, **env: str) -> None:
         options: dict[str, object] = {

@@ -168,14 +168,14 @@ class SourceCloud(Cloud):
             [
                 self.bin("python"),
                 str(HERE / "py27/nova_databases.py"),
-                self._etc("nova.conf"),
+                self.conf("nova.conf"),
                 source_config.database_url(self, "nova_cell0"),
             ],
         )
         self.say("nova's databases and cell are ready")
 
     def _set_up_keystone(self) -> None:
-        manage = [self.bin("keystone-manage"), "--config-file", self._etc("keystone.conf")]
+        manage = [self.bin("keystone-manage"), "--config-file", self.conf("keystone.conf")]
         self.processes.run("setup-keystone", [*manage, "db_sync"])
         self.processes.run(
             "setup-keystone",
@@ -201,30 +201,24 @@ class SourceCloud(Cloud):
 
     def _set_up_glance(self) -> None:
         self.processes.run(
-            "setup-glance", [self.bin("glance-manage"), "--config-file", self._etc("glance.conf"), "db_sync"]
+            "setup-glance", [self.bin("glance-manage"), "--config-file", self.conf("glance.conf"), "db_sync"]
         )
         self.say("glance's database is ready")
 
     def _make_catalog(self) -> None:
         admin, v3 = self.admin(), self.url("keystone", "/v3")
-
-        def create(kind: str, **values: object) -> str:
-            made = admin.call("POST", v3, f"/{kind}s", {kind: values})[kind]["id"]
-            assert isinstance(made, str)
-            return made
-
         for kind, service, target in (
             ("image", "glance", self.url("glance")),
             ("compute", "nova", self.url("nova", "/v2/%(tenant_id)s")),
             ("computev21", "novav21", self.url("nova", "/v2.1/%(tenant_id)s")),
         ):
-            service_id = create("service", type=kind, name=service)
-            for interface in ("public", "internal", "admin"):
-                create("endpoint", service_id=service_id, interface=interface, url=target, region_id=REGION)
+            self.register(admin, v3, service, kind, target)
         role_id = next(r["id"] for r in admin.call("GET", v3, "/roles")["roles"] if r["name"] == "admin")
-        project_id = create("project", name="service", domain_id="default")
+        project_id = admin.create(v3, "project", name="service", domain_id="default")
         for user in ("nova", "glance"):
-            user_id = create("user", name=user, password=self.passwords["service"], domain_id="default")
+            user_id = admin.create(
+                v3, "user", name=user, password=self.passwords["service"], domain_id="default"
+            )
             admin.call("PUT", v3, f"/projects/{project_id}/users/{user_id}/roles/{role_id}")
 
     # -- running ---------------------------------------------------------------------------------------------
@@ -246,9 +240,9 @@ class SourceCloud(Cloud):
                 [
                     self.bin(service),
                     "--config-file",
-                    self._etc("glance.conf"),
+                    self.conf("glance.conf"),
                     "--config-file",
-                    self._etc(f"{service}.conf"),
+                    self.conf(f"{service}.conf"),
                 ],
                 stage=4,
                 port=self.ports[port],
@@ -262,7 +256,7 @@ class SourceCloud(Cloud):
                 f"nova-{host}",
                 str(HERE / "plugin/nova_compute.py"),
                 "--config-file",
-                self._etc(f"{host}.conf"),
+                self.conf(f"{host}.conf"),
             )
 
     def wait_usable(self) -> None:
@@ -272,7 +266,10 @@ class SourceCloud(Cloud):
         admin = self.admin()
 
         def services_up() -> bool:
-            services = admin.call("GET", "compute", "/os-services")["services"]
+            try:
+                services = admin.call("GET", "compute", "/os-services")["services"]
+            except (rest.ApiError, OSError):
+                return False  # the API's own dependencies are still starting
             return len([s for s in services if s["state"] == "up"]) >= 3 + len(self.hosts)
 
         self.processes.wait_for("nova services", services_up, self.expected)
@@ -288,15 +285,12 @@ class SourceCloud(Cloud):
             time.sleep(0.5)
         self.processes.run(
             "setup-nova",
-            [self.bin("nova-manage"), "--config-file", self._etc("nova.conf"), "cell_v2", "discover_hosts"],
+            [self.bin("nova-manage"), "--config-file", self.conf("nova.conf"), "cell_v2", "discover_hosts"],
         )
         self.say("computes are mapped")
 
-    def _etc(self, name: str) -> str:
-        return str(self.etc / name)
-
     def _nova(self, name: str, program: str, *options: str, stage: int = 4, port: int | None = None) -> None:
-        argv = [self.bin("python"), program, "--config-file", self._etc("nova.conf"), *options]
+        argv = [self.bin("python"), program, "--config-file", self.conf("nova.conf"), *options]
         self.processes.spawn(name, argv, stage=stage, port=port)
 
     def _start_keystone(self) -> None:
@@ -307,7 +301,7 @@ class SourceCloud(Cloud):
             "keystone_admin",
             stage=3,
             env={
-                "PUMPHOUSE_KEYSTONE_CONF": self._etc("keystone.conf"),
+                "PUMPHOUSE_KEYSTONE_CONF": self.conf("keystone.conf"),
                 "PUMPHOUSE_KEYSTONE_ADMIN_PORT": str(self.ports["keystone_admin"]),
             },
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def prose(text: str) -> Any:
 
 def notebook(*cells: Any) -> Any:
     """A notebook of exactly these cells, numbered ids."""
-    made = new_notebook(metadata={"kernelspec": dict(KERNEL)}, cells=list(cells))
+    made = new_notebook(metadata={"kernelspec": dict(KERNEL)}, cells=[copy.deepcopy(cell) for cell in cells])
     for number, cell in enumerate(made["cells"], 1):
         cell["id"] = f"cell-{number}"
     return made
@@ -84,8 +85,5 @@ def statuses(record: Any) -> list[str]:
 
 def output_text(record: Any) -> str:
     """All text output of a record."""
-    texts = []
-    for cell in record["cells"]:
-        for output in cell.get("outputs", []):
-            texts.append(output.get("text", "") + str(output.get("data", {}).get("text/plain", "")))
-    return "".join(texts)
+    outputs = [output for cell in record["cells"] for output in cell.get("outputs", [])]
+    return "".join(output.get("text", "") + str(output.get("data", {}).get("text/plain", "")) for output in outputs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -84,8 +83,8 @@ def happy(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             "print('run', os.environ['PUMPHOUSE_RUN_ID'], 'count', count, 'in', os.getcwd())",
             "print('site is a file:', pathlib.Path(site).is_absolute() and os.path.exists(site), site)",
             "print('correct-horse', end='', flush=True); print('-battery', flush=True)",
-            "pathlib.Path(r'%s').parent.mkdir(exist_ok=True)" % handover,
-            "pathlib.Path(r'%s').write_text('anna: {password: grown-while-running}')" % handover,
+            f"pathlib.Path(r'{handover}').parent.mkdir(exist_ok=True)",
+            f"pathlib.Path(r'{handover}').write_text('anna: {{password: grown-while-running}}')",
             "print({'user': 'anna', 'note': 'grown-while-running'})",
             "print('project 0123456789abcdef0123456789abcdef')",
         ]
@@ -130,7 +129,7 @@ def test_secrets_never_reach_the_record(happy: Ran) -> None:
 
 
 def test_record_names_no_path_of_this_machine(happy: Ran) -> None:
-    for folder in (str(happy.site.path.parent), str(Path.home()), sys.prefix, os.getcwd()):
+    for folder in (str(happy.site.path.parent), str(Path.home()), sys.prefix, str(Path.cwd())):
         assert folder + "/" not in happy.text
     assert happy.record["metadata"]["papermill"]["input_path"] == "tiny.ipynb"
     assert happy.outcome.record is not None

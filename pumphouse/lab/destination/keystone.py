@@ -256,7 +256,9 @@ class Tokens:
         """``GET /v3/endpoints``."""
         if not self.cloud.authenticate(request).is_admin:
             raise forbidden("identity:list_endpoints")
-        filters = {key: value for key, value in request.query.items() if key in ("service_id", "interface", "region_id")}
+        filters = {
+            key: value for key, value in request.query.items() if key in ("service_id", "interface", "region_id")
+        }
         found = [
             linked(self.cloud, "endpoints", item | {"enabled": True})
             for item in self.cloud.identity.endpoints

@@ -269,9 +269,7 @@ class Directory:
 
     def _role_name_free(self, name: str, role_id: str) -> None:
         if any(item["name"].lower() == name.lower() and item["id"] != role_id for item in self.data.roles.values()):
-            raise Fault(
-                409, f"Conflict occurred attempting to store role - Duplicate entry found with name {name}."
-            )
+            raise Fault(409, f"Conflict occurred attempting to store role - Duplicate entry found with name {name}.")
 
     async def role_show(self, request: web.Request) -> web.Response:
         """``GET /v3/roles/{id}``."""
@@ -282,7 +280,9 @@ class Directory:
     def _mutable_role(self, request: web.Request) -> Json:
         role = self._get(self.data.roles, "role", request.match_info["id"])
         if role["options"].get("immutable"):
-            raise Fault(403, f"Cannot delete immutable role {role['id']}. Set resource option `immutable` to false first.")
+            raise Fault(
+                403, f"Cannot delete immutable role {role['id']}. Set resource option `immutable` to false first."
+            )
         return role
 
     async def role_update(self, request: web.Request) -> web.Response:

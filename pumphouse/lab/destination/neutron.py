@@ -185,7 +185,9 @@ class Collection:
         base = f"{self.cloud.urls['network']}{request.path}"
         links = []
         if page:
-            links.append({"rel": "previous", "href": page_link(base, query.items(), page[0]["id"]) + "&page_reverse=True"})
+            links.append(
+                {"rel": "previous", "href": page_link(base, query.items(), page[0]["id"]) + "&page_reverse=True"}
+            )
         if len(page) == limit:
             links.insert(0, {"rel": "next", "href": page_link(base, query.items(), page[-1]["id"])})
         return page, links
@@ -427,7 +429,9 @@ class Service:
         project_id = self._project(request)
         used = usage(self.cloud, project_id)
         allowed = limits(self.cloud, project_id)
-        return answer({"quota": {name: {"limit": allowed[name], "used": used[name], "reserved": 0} for name in allowed}})
+        return answer(
+            {"quota": {name: {"limit": allowed[name], "used": used[name], "reserved": 0} for name in allowed}}
+        )
 
     async def quota_set(self, request: web.Request) -> web.Response:
         """``PUT /v2.0/quotas/{project}``."""

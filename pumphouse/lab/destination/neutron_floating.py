@@ -85,7 +85,9 @@ class FloatingIps(Collection):
         if port is None or not caller.sees(port["project_id"]):
             raise no_port(port_id)
         if not port["fixed_ips"]:
-            message = f"Bad floatingip request: Cannot add floating IP to port {port_id} that has no fixed IPv4 addresses."
+            message = (
+                f"Bad floatingip request: Cannot add floating IP to port {port_id} that has no fixed IPv4 addresses."
+            )
             raise Fault(400, message, kind="BadRequest")
         fixed = port["fixed_ips"][0]
         external = floating["floating_network_id"]

@@ -245,7 +245,9 @@ def no_group(group_id: str) -> Fault:
 def _check(given: Json) -> None:
     protocol, low, high = given.get("protocol"), given.get("port_range_min"), given.get("port_range_max")
     if given["direction"] not in ("ingress", "egress"):
-        raise Fault(400, f"Invalid input for direction. Reason: '{given['direction']}' is not in ['ingress', 'egress'].")
+        raise Fault(
+            400, f"Invalid input for direction. Reason: '{given['direction']}' is not in ['ingress', 'egress']."
+        )
     if protocol is not None and not _known(protocol):
         raise Fault(
             400,

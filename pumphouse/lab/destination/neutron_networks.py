@@ -68,7 +68,9 @@ class Networks(Collection):
 
     def view(self, record: Json, caller: Caller) -> Json:
         """Provider attributes are an administrator's business."""
-        shown = record | {"subnets": [key for key, sub in self.data.subnets.items() if sub["network_id"] == record["id"]]}
+        shown = record | {
+            "subnets": [key for key, sub in self.data.subnets.items() if sub["network_id"] == record["id"]]
+        }
         if not record["router:external"]:
             del shown["is_default"]
         return shown if caller.is_admin else {key: value for key, value in shown.items() if key not in _PROVIDER}
@@ -184,7 +186,9 @@ class Subnets(Collection):
             raise disallowed("create_subnet")
         for other in self.data.subnets.values():
             if other["network_id"] == network["id"] and cidr.overlaps(ipaddress.IPv4Network(other["cidr"])):
-                raise _bad(f"Requested subnet with cidr: {cidr} for network: {network['id']} overlaps with another subnet.")
+                raise _bad(
+                    f"Requested subnet with cidr: {cidr} for network: {network['id']} overlaps with another subnet."
+                )
         gateway = given.get("gateway_ip", str(cidr[1]))
         pools = given.get("allocation_pools") or _default_pools(cidr, gateway)
         _check_pools(cidr, gateway, pools)

@@ -222,7 +222,17 @@ class Ports(Collection):
 
     def filters(self) -> Iterable[str]:
         """Attributes that a list may be filtered by."""
-        return (*_PORT, "id", "network_id", "status", "project_id", "tenant_id", "description", "tags", "revision_number")
+        return (
+            *_PORT,
+            "id",
+            "network_id",
+            "status",
+            "project_id",
+            "tenant_id",
+            "description",
+            "tags",
+            "revision_number",
+        )
 
     def view(self, record: Json, caller: Caller) -> Json:
         """Bindings are an administrator's business."""
@@ -247,7 +257,9 @@ class Ports(Collection):
         default = ensure_default(self.cloud, given["project_id"])
         service = given.get("device_owner", "").startswith("network:")
         if given.get("security_groups") is None:
-            given["security_groups"] = [] if service or not given.get("port_security_enabled", True) else [default["id"]]
+            given["security_groups"] = (
+                [] if service or not given.get("port_security_enabled", True) else [default["id"]]
+            )
         self._check_groups(given["security_groups"])
         within_quota(self.cloud, given["project_id"], "port")
         port = make_port(self.cloud, network, given)

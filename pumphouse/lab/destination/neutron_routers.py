@@ -154,7 +154,9 @@ class Routers(Collection):
         given = await read_json(request)
         if ("subnet_id" in given) == ("port_id" in given):
             both = "subnet_id" in given
-            reason = "Cannot specify both subnet-id and port-id" if both else "Either subnet_id or port_id must be specified"
+            reason = (
+                "Cannot specify both subnet-id and port-id" if both else "Either subnet_id or port_id must be specified"
+            )
             raise _bad(reason)
         if "port_id" in given:
             port = self.data.ports.get(given["port_id"])
@@ -162,7 +164,9 @@ class Routers(Collection):
                 raise no_port(given["port_id"])
             if port["device_id"]:
                 message = f"Unable to complete operation on port {port['id']} for network {port['network_id']}."
-                raise Fault(409, f"{message} Port already has an attached device {port['device_id']}.", kind="PortInUse")
+                raise Fault(
+                    409, f"{message} Port already has an attached device {port['device_id']}.", kind="PortInUse"
+                )
             subnet = self.data.subnets[port["fixed_ips"][0]["subnet_id"]]
             self._fits(router, subnet)
             port |= {"device_id": router["id"], "device_owner": _INTERFACE}

@@ -86,9 +86,7 @@ def limit_of(request: web.Request, default: int = 1000) -> int:
     if text is None:
         return default
     if not re.fullmatch(r"[0-9]*", text):
-        raise Fault(
-            400, f"Invalid input for query parameters limit. Value: {text}. {text!r} does not match '^[0-9]*$'"
-        )
+        raise Fault(400, f"Invalid input for query parameters limit. Value: {text}. {text!r} does not match '^[0-9]*$'")
     return min(int(text or default), default)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from pumphouse.lab.destination.nova import admin, links, limit_of, minor
+from pumphouse.lab.destination.nova import admin, limit_of, links, minor
 from pumphouse.lab.destination.state import Caller, Cloud
 from pumphouse.lab.destination.web import Fault, Json, answer, new_id, page_link, read_json, truthy, validate
 
@@ -125,12 +125,12 @@ class Flavors:
         limit = limit_of(request)
         page = found[:limit]
         detail = request.path.endswith("/detail")
-        body: Json = {"flavors": [self._view(item, minor(request)) if detail else self._brief(item, request) for item in page]}
+        body: Json = {
+            "flavors": [self._view(item, minor(request)) if detail else self._brief(item, request) for item in page]
+        }
         if page and len(page) == limit:
             base = f"{self.cloud.urls['compute'].removesuffix('/v2.1')}{request.path}"
-            body["flavors_links"] = [
-                {"rel": "next", "href": page_link(base, request.query.items(), page[-1]["id"])}
-            ]
+            body["flavors_links"] = [{"rel": "next", "href": page_link(base, request.query.items(), page[-1]["id"])}]
         return answer(body)
 
     def _brief(self, flavor: Json, request: web.Request) -> Json:
@@ -191,13 +191,17 @@ class Flavors:
         flavor = self._get(request, admin(self.cloud, request, f"os-flavor-access:{rule}"))
         project_id = body[name].get("tenant") if isinstance(body[name], dict) else None
         if not project_id:
-            raise Fault(400, f"Invalid input for field/attribute {name}. Value: {body[name]}. 'tenant' is a required property")
+            raise Fault(
+                400, f"Invalid input for field/attribute {name}. Value: {body[name]}. 'tenant' is a required property"
+            )
         access = self.data.flavor_access[flavor["id"]]
         if name == "addTenantAccess":
             if flavor["is_public"] and minor(request) >= 7:
                 raise Fault(409, "Can not add access to a public flavor.")
             if project_id in access:
-                message = f"Flavor access already exists for flavor {flavor['number']} and project {project_id} combination."
+                message = (
+                    f"Flavor access already exists for flavor {flavor['number']} and project {project_id} combination."
+                )
                 raise Fault(409, message)
             access.append(project_id)
         else:

@@ -176,7 +176,11 @@ class Hosts:
         admin(self.cloud, request, "os-availability-zone:detail")
         hosts = {
             host.name: {
-                "nova-compute": {"available": host.enabled, "active": not host.forced_down, "updated_at": micro_stamp(now())}
+                "nova-compute": {
+                    "available": host.enabled,
+                    "active": not host.forced_down,
+                    "updated_at": micro_stamp(now()),
+                }
             }
             for host in self.data.hosts
         }

@@ -24,7 +24,12 @@ def _schema(version: int) -> Json:
         properties["user_id"] = {"type": "string"}
     required = ["public_key", "name"] if version >= 92 else ["name"]
     keypair = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return {"type": "object", "properties": {"keypair": keypair}, "required": ["keypair"], "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": {"keypair": keypair},
+        "required": ["keypair"],
+        "additionalProperties": False,
+    }
 
 
 def fingerprint(public_key: str) -> str:
@@ -73,7 +78,9 @@ class Keypairs:
         """``GET /os-keypairs``."""
         owner = self._owner(request, self.cloud.authenticate(request), "index")
         names = ["name", "public_key", "fingerprint", *(["type"] if minor(request) >= 2 else [])]
-        found = sorted((item for key, item in self.table.items() if key[0] == owner), key=lambda item: str(item["name"]))
+        found = sorted(
+            (item for key, item in self.table.items() if key[0] == owner), key=lambda item: str(item["name"])
+        )
         return answer({"keypairs": [{"keypair": {name: item[name] for name in names}} for item in found]})
 
     async def show(self, request: web.Request) -> web.Response:

@@ -57,9 +57,7 @@ def within_quota(cloud: Cloud, project_id: str, flavor: Json, count: int = 1) ->
     over = sorted(name for name in wanted if 0 <= allowed[name] < used[name] + wanted[name])
     if over:
         names = ", ".join(over)
-        asked, taken, limit = (
-            ", ".join(str(table[name]) for name in over) for table in (wanted, used, allowed)
-        )
+        asked, taken, limit = (", ".join(str(table[name]) for name in over) for table in (wanted, used, allowed))
         message = f"Quota exceeded for {names}: Requested {asked}, but already used {taken} of {limit} {names}"
         raise Fault(403, message)
 
@@ -118,7 +116,7 @@ class Quotas:
         project_id = request.match_info["project"]
         names = _shown(minor(request))
         count = {"type": ["integer", "string"], "pattern": "^-?[0-9]+$", "minimum": -1}
-        properties: Json = {name: count for name in names} | {"force": {"type": ["boolean", "string"]}}
+        properties: Json = dict.fromkeys(names, count) | {"force": {"type": ["boolean", "string"]}}
         schema: Json = {
             "type": "object",
             "properties": {"quota_set": {"type": "object", "properties": properties, "additionalProperties": False}},

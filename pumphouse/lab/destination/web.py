@@ -10,17 +10,15 @@ import html
 import json
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 Json = dict[str, Any]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
-
 SERVICE: web.AppKey[str] = web.AppKey("service", str)
 REQUEST_ID = "request_id"
 MICROVERSION = "microversion"
@@ -99,8 +97,7 @@ def make_app(service_name: str, middlewares: Sequence[Middleware] = ()) -> web.A
         except web.HTTPNotFound:
             return _RENDERERS[service_name](request, Fault(404, NOT_FOUND, kind="HTTPNotFound", bare=True))
 
-    inner = [web.middleware(middleware) for middleware in middlewares]
-    app = web.Application(middlewares=[identify, *inner, render], client_max_size=_MAX_JSON_BYTES)
+    app = web.Application(middlewares=[identify, *middlewares, render], client_max_size=_MAX_JSON_BYTES)
     app[SERVICE] = service_name
     app.on_response_prepare.append(_stamp)
     return app
@@ -122,7 +119,9 @@ async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
             response.headers["Vary"] = "OpenStack-API-Version, X-OpenStack-Nova-API-Version"
 
 
-def answer(body: Json | list[Any] | None = None, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def answer(
+    body: Json | list[Any] | None = None, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
     """A JSON answer; without a body an empty one."""
     if body is None:
         return web.Response(status=status, headers=headers)
@@ -194,8 +193,8 @@ def page_link(base: str, query: Iterable[tuple[str, str]], marker: str) -> str:
 def _error(request: web.Request, fault: Fault) -> web.Response:
     if fault.bare:
         text = (
-            "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested URL was "
-            "not found on the server. If you entered the URL manually please check your spelling and try again.</p>\n"
+            "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested "
+            "URL was not found on the server. If you entered the URL manually please check your spelling and try again.</p>\n"
         )
         return web.Response(text=text, status=404, content_type="text/html")
     body = {"error": {"code": fault.status, "message": fault.message, "title": _REASONS.get(fault.status, "Error")}}

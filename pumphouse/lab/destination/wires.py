@@ -8,10 +8,42 @@ from pumphouse.lab.destination.state import LOG, NAME, Cloud, Server
 from pumphouse.lab.destination.web import Json, now, stamp
 from pumphouse.lab.world import Guest
 
+_CACHE_LAG_S = 0.5  # Nova learns of a floating IP's change a little later than Neutron
+
+
+def refresh(cloud: Cloud, server: Server) -> None:
+    """Bring Nova's copy of a server's addresses up to date."""
+    found: Json = {}
+    for nic in server.nics:
+        port = cloud.network.ports.get(nic.port_id)
+        if port is None:
+            continue
+        entries = found.setdefault(cloud.network.networks[port["network_id"]]["name"], [])
+        for fixed in port["fixed_ips"]:
+            entries.append((fixed["ip_address"], "fixed", port["mac_address"]))
+            entries.extend(
+                (item["floating_ip_address"], "floating", port["mac_address"])
+                for item in floatings_of(cloud, port["id"])
+                if item["fixed_ip_address"] == fixed["ip_address"]
+            )
+    server.addresses = found
+
+
+def _refresh_soon(cloud: Cloud, port: Json | None) -> None:
+    server = cloud.compute.servers.get(port["device_id"]) if port else None
+    if server is not None:
+        cloud.spawn(_refresh_later(cloud, server))
+
+
+async def _refresh_later(cloud: Cloud, server: Server) -> None:
+    await asyncio.sleep(_CACHE_LAG_S * cloud.world.timing.scale)
+    refresh(cloud, server)
+
 
 def floating_up(cloud: Cloud, floating: Json) -> None:
     """Let a floating address answer, if it is bound to a port of a running server."""
     port = cloud.network.ports.get(floating["port_id"] or "")
+    _refresh_soon(cloud, port)
     server = cloud.compute.servers.get(port["device_id"]) if port else None
     if server is None or not server.running:
         return
@@ -32,6 +64,7 @@ def floating_down(cloud: Cloud, floating: Json) -> None:
 def unbind(cloud: Cloud, floating: Json) -> None:
     """Take a floating IP off its port."""
     floating_down(cloud, floating)
+    _refresh_soon(cloud, cloud.network.ports.get(floating["port_id"] or ""))
     floating |= {
         "router_id": None,
         "port_id": None,

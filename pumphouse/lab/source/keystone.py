@@ -65,7 +65,7 @@ class Keystone:
         """The HTTP application of this port."""
         from pumphouse.lab.source import keystone_v2, keystone_v3
 
-        name = "identity-admin" if self.admin else "identity"
+        name = "source.identity-admin" if self.admin else "source.identity"
         app = web.Application(middlewares=[self.state.world.faults.middleware(name), self._dress])
         app.router.add_get("/", self._versions)
         keystone_v2.add_routes(app, self)

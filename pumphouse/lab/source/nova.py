@@ -63,7 +63,7 @@ class Nova:
         )
 
         app = web.Application(
-            middlewares=[self.state.world.faults.middleware("compute"), self._dress], client_max_size=1 << 26
+            middlewares=[self.state.world.faults.middleware("source.compute"), self._dress], client_max_size=1 << 26
         )
         app.router.add_get("/", self._versions)
         app.router.add_get("/v2", self._redirect)

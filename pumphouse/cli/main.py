@@ -1,0 +1,203 @@
+"""The command group and the commands that no other module brings."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from pumphouse.approval import approve
+from pumphouse.checks import check_site
+from pumphouse.errors import PlanError
+from pumphouse.findings import Finding, blocking, ordered
+from pumphouse.inventory import BUILDERS
+from pumphouse.journal import Journal, StepState
+from pumphouse.lab.cli import lab_group
+from pumphouse.plan.model import Plan
+from pumphouse.runner.cli import json_option, lint_command, one_paragraph, records_group, run_command, site_option
+from pumphouse.session import begin, make_report
+from pumphouse.site import load_site
+
+_MARKS = {"block": ("✖ blocks", "red"), "warn": ("▲ warns", "yellow"), "info": ("ℹ informs", "cyan")}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pumphouse")
+def main() -> None:
+    """Empty an old OpenStack cloud (nova-network) into a new one, with a record of every change.
+
+    \b
+    Example:
+      pumphouse lab up
+      pumphouse run notebooks/02-check.ipynb --site lab/site.yaml -p projects=acme
+    """
+
+
+@main.command("inventory")
+@site_option
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for one CSV file per table.")
+@json_option
+@one_paragraph
+def inventory_command(site_file: str, out: Path | None, as_json: bool) -> None:
+    """Read both clouds and count what they hold; changes nothing.
+
+    \b
+    Example:
+      pumphouse inventory --site lab/site.yaml --out tables/
+    """
+    run = begin(site_file, notebook="pumphouse inventory", report=_quiet)
+    taken = run.inventory()
+    counts = {side: {name: len(taken.table(name, side)) for name in BUILDERS} for side in ("source", "destination")}
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for side in counts:
+            for name in BUILDERS:
+                taken.table(name, side).to_csv(out / f"{side}-{name}.csv")
+    run.end()
+    if as_json:
+        click.echo(json.dumps(counts, indent=2))
+        return
+    click.echo(f"{'table':24}{run.source.name:>12}{run.destination.name:>12}")
+    for name in BUILDERS:
+        click.echo(f"{name:24}{counts['source'][name]:>12,}{counts['destination'][name]:>12,}")
+
+
+@main.command("check")
+@site_option
+@json_option
+@one_paragraph
+def check_command(site_file: str, as_json: bool) -> None:
+    """Check the site against what a migration needs; exit code 1 when a finding blocks. Changes nothing.
+
+    \b
+    Example:
+      pumphouse check --site lab/site.yaml
+    """
+    run = begin(site_file, notebook="pumphouse check", report=_quiet)
+    findings = ordered(check_site(run.inventory()))
+    run.end()
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        _print_findings(findings)
+    sys.exit(1 if blocking(findings) else 0)
+
+
+@main.command("approve")
+@click.argument("plan_hash")
+@click.option("--by", help="Who approves; your account by default.")
+@click.option("--reason", required=True, help="Why the plan may run.")
+@click.option("--ticket", default="", help="Change ticket.")
+@site_option
+@one_paragraph
+def approve_command(plan_hash: str, by: str | None, reason: str, ticket: str, site_file: str) -> None:
+    """Approve exactly one plan, by (the first digits of) its hash. Changes no cloud.
+
+    \b
+    Example:
+      pumphouse approve 3f2a9c --by "Ada Reviewer" --reason "window of 23 Nov" --ticket CHG-1042
+    """
+    site = load_site(site_file)
+    plan = _plan(Journal.open(site.journal_url), plan_hash)
+    path = approve(plan, site.work_dir / "approvals", by=by or getpass.getuser(), reason=reason, ticket=ticket)
+    names = ", ".join(server.name for server in plan.servers)
+    click.echo(f"Approved {plan.kind} plan {plan.hash[:12]} of {len(plan.servers)} server(s): {names}.")
+    click.echo(f"  {path}")
+
+
+@main.command("journal")
+@click.argument("run_id", required=False)
+@site_option
+@json_option
+@one_paragraph
+def journal_command(run_id: str | None, site_file: str, as_json: bool) -> None:
+    """Show what was done: all runs and plans, or the events of one run.
+
+    \b
+    Example:
+      pumphouse journal --site lab/site.yaml
+      pumphouse journal 20261123T101500-1a2b3c4d --json
+    """
+    journal = Journal.open(load_site(site_file).journal_url)
+    if run_id:
+        _print_run(journal, run_id, as_json)
+        return
+    plans = [Plan.from_document(document) for document in journal.plan_documents()]
+    if as_json:
+        rows = {
+            "runs": [_run_row(journal, run.id) for run in journal.list_runs()],
+            "plans": [{**asdict(make_report(journal, p)), "state": journal.plan_state(p.hash)} for p in plans],
+        }
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for run in journal.list_runs():
+        click.echo(f"{run.id}  {run.result or run.state:<14}{run.operator:<12}{run.notebook}  {run.detail}".rstrip())
+    for plan in plans:
+        report = make_report(journal, plan)
+        state = journal.plan_state(plan.hash)
+        click.echo(f"plan {plan.hash[:12]}  {plan.kind:<9}{state:<11}{report.verified}/{report.steps} steps verified")
+        for server in report.servers:
+            click.echo(f"    {server.name:<24}{server.result}")
+        if plan.kind == "move" and state in ("started", "finished"):
+            states = journal.step_states(plan.hash)
+            undoable = sum(1 for s in plan.steps if s.undo and states.get(s.key, StepState()).in_effect)
+            click.echo(f"    {undoable} step(s) can be undone with notebooks/05-roll-back-move.ipynb")
+
+
+def _print_run(journal: Journal, run_id: str, as_json: bool) -> None:
+    run = _run_row(journal, run_id)
+    events = [
+        {**asdict(event), "at": event.at.isoformat(), "data": dict(event.data)}
+        for event in journal.events(run_id=run_id)
+    ]
+    if as_json:
+        click.echo(json.dumps({"run": run, "events": events}, indent=2))
+        return
+    click.echo(f"{run['id']}  {run['result'] or run['state']}  {run['notebook']}  by {run['operator']}")
+    for event in events:
+        click.echo(f"  {event['at'][:19]}Z  {event['event']:<12}{event['step_key']}")
+
+
+def _run_row(journal: Journal, run_id: str) -> dict[str, object]:
+    run = journal.get_run(run_id)
+    return {
+        **asdict(run),
+        "started_at": run.started_at.isoformat(),
+        "ended_at": run.ended_at.isoformat() if run.ended_at else None,
+        "parameters": dict(run.parameters),
+    }
+
+
+def _plan(journal: Journal, start: str) -> Plan:
+    plans = [Plan.from_document(document) for document in journal.plan_documents()]
+    found = [plan for plan in plans if start and plan.hash.startswith(start)]
+    if len(found) != 1:
+        raise PlanError(
+            f"{len(found)} plans in the journal have a hash that begins with {start!r}; it takes exactly one.",
+            remedy="copy the hash that the plan cell shows; `pumphouse journal` lists all plans.",
+        )
+    return found[0]
+
+
+def _print_findings(findings: tuple[Finding, ...]) -> None:
+    if not findings:
+        click.echo("Nothing found: the site is fit for a migration.")
+    for finding in findings:
+        word, colour = _MARKS[finding.severity]
+        click.echo(f"{click.style(f'{word:<10}', fg=colour)} {finding.object} {finding.message}")
+        if finding.remedy:
+            click.echo(f"           remedy: {finding.remedy}  [{finding.code}]")
+
+
+def _quiet(_line: str) -> None:
+    """Progress that nobody asked for."""
+
+
+main.add_command(run_command)
+main.add_command(records_group)
+main.add_command(lint_command)
+main.add_command(lab_group)

@@ -1,0 +1,32 @@
+"""``python -m pumphouse.lab``: the commands of ``pumphouse lab``, and ``serve``, the lab's own process."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from pumphouse.lab.cli import lab_group
+from pumphouse.lab.server import LabOptions, serve
+from pumphouse.lab.source import RELEASES
+
+
+@lab_group.command(name="serve")
+@click.option("--dir", "directory", type=click.Path(path_type=Path, file_okay=False), default=Path("lab"))
+@click.option("--size", type=int, default=0)
+@click.option("--scale", type=float, default=1.0)
+@click.option("--release", type=click.Choice(sorted(RELEASES)), default="icehouse")
+@click.option("--osapi-max-limit", type=click.IntRange(1), default=1000, help="The old Nova's largest page.")
+def serve_command(directory: Path, size: int, scale: float, release: str, osapi_max_limit: int) -> None:
+    """Run a lab in the foreground until it is interrupted.
+
+    \b
+    Example:
+      python -m pumphouse.lab serve --dir lab
+    """
+    asyncio.run(serve(directory.resolve(), LabOptions(size, scale, release, osapi_max_limit)))
+
+
+if __name__ == "__main__":
+    lab_group(prog_name="python -m pumphouse.lab")

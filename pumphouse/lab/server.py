@@ -1,0 +1,115 @@
+"""The lab's process: both clouds, the shared network and the control port in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from pumphouse.lab import destination, populate, siteblock, sitefiles, source
+from pumphouse.lab.control import Control
+from pumphouse.lab.destination.web import SERVICE
+from pumphouse.lab.process import start_stamp
+from pumphouse.lab.world import Layer2, Timing, World
+
+
+@dataclass(frozen=True)
+class LabOptions:
+    """How a lab is to be.
+
+    :param size: servers more than the usual ones, in a project ``fleet``.
+    :param scale: factor on all durations (0.1: ten times faster).
+    :param osapi_max_limit: the old Nova's largest page.
+    """
+
+    size: int = 0
+    scale: float = 1.0
+    release: str = "icehouse"
+    osapi_max_limit: int = 1000
+
+
+async def serve(directory: Path, options: LabOptions) -> None:
+    """Run a lab until SIGTERM or SIGINT; writes the site's files into ``directory`` when it is ready."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    directory.mkdir(parents=True, exist_ok=True)
+    data = directory / "lab-data"
+    shutil.rmtree(data, ignore_errors=True)
+    block = siteblock.claim(options.size)
+    world = World(
+        timing=Timing(scale=options.scale),
+        layer2=Layer2(guest_port=block.guest_port),
+        fixed_cidr=block.fixed_cidr,
+        floating_cidr=block.floating_cidr,
+        dir=str(data),
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, data, ignore_errors=True)
+        stack.callback(block.free)
+        stack.push_async_callback(world.layer2.close)
+        info = await _start(stack, world, directory, options)
+        stack.callback((directory / "lab.json").unlink, missing_ok=True)
+        sitefiles.write_info(directory, info)
+        await stop.wait()
+
+
+async def _start(
+    stack: contextlib.AsyncExitStack, world: World, directory: Path, options: LabOptions
+) -> dict[str, Any]:
+    old = await source.start(world, release=options.release, osapi_max_limit=options.osapi_max_limit)
+    stack.push_async_callback(old.stop)
+    passwords: dict[str, str] = {}
+
+    def password(name: str) -> str:
+        return passwords.setdefault(name, secrets.token_urlsafe(18))
+
+    await populate.Filler(old.state, password).fill(size=options.size)
+    users = {"admin": ("admin", passwords["admin"])}
+    users |= {n: (populate.USERS[n]["project"], passwords[n]) for n in populate.user_names()}
+    clouds, secure = sitefiles.source_entries(old.state.endpoints.keystone, old.state.region, users)
+    named = world.faults.middleware(lambda request: f"destination.{request.app[SERVICE]}")
+    new = await destination.start(world, middlewares=[named])
+    stack.push_async_callback(new.stop)
+    more = sitefiles.destination_entries(
+        new.auth_url, new.admin_username, new.admin_password, new.admin_project, new.region
+    )
+    clouds |= more[0]
+    secure |= more[1]
+    token = secrets.token_urlsafe(24)
+    control_url = await _start_control(stack, Control(world, old, token))
+    sitefiles.write_private(directory / "control.token", token + "\n")
+    owners = {name: f"old-{name}" for name in populate.user_names()}
+    sitefiles.write_site(directory, clouds, secure, owners, pool=populate.POOL, port=world.layer2.guest_port)
+    return {
+        "schema": 1,
+        "pid": os.getpid(),
+        "process_start": start_stamp(os.getpid()),
+        "release": options.release,
+        "size": options.size,
+        "scale": options.scale,
+        "control_url": control_url,
+        "source_auth_url": f"{old.state.endpoints.keystone}/v2.0",
+        "destination_auth_url": new.auth_url,
+        "fixed_cidr": world.fixed_cidr,
+        "floating_cidr": world.floating_cidr,
+        "guest_port": world.layer2.guest_port,
+        "servers": len(old.state.live_servers()),
+    }
+
+
+async def _start_control(stack: contextlib.AsyncExitStack, control: Control) -> str:
+    runner = web.AppRunner(control.app(), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -1,0 +1,1 @@
+"""How the cloud layer takes what services answer: errors, garbage, lost connections, odd releases."""

@@ -312,7 +312,7 @@ class Wire:
             headers = requests.structures.CaseInsensitiveDict(getattr(error.response, "headers", None) or {})
             text = self.secrets.redact(" ".join(str(error.message).split()))[:300]
             return api_error(int(error.http_status or 500), headers, b"", intro=intro, text=text)
-        if isinstance(error, ksa.SSLFailure | requests.exceptions.SSLError):
+        if isinstance(error, ksa.SSLError | requests.exceptions.SSLError):
             return CloudUnreachable(
                 f"{intro} at {place} failed the TLS check: {words}.",
                 remedy="give the cloud's CA as `cacert` in clouds.yaml, or correct the address.",
@@ -409,7 +409,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         if isinstance(one, BaseException) and id(one) not in seen:
             seen.add(id(one))
             yield one
-            todo += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+            todo += [one.__cause__, getattr(one, "reason", None), *one.args]
+            # only what keystoneauth translated: any other context may be an older error that is just being handled
+            if isinstance(one, ksa.ClientException) and isinstance(one.__context__, requests.RequestException):
+                todo.append(one.__context__)
 
 
 def _never_sent(error: BaseException) -> bool:
@@ -424,7 +427,7 @@ def _timed_out(error: BaseException) -> bool:
 
 def _hopeless(error: BaseException) -> bool:
     kinds = (
-        ksa.SSLFailure,
+        ksa.SSLError,
         requests.exceptions.SSLError,
         requests.exceptions.InvalidURL,
         requests.exceptions.InvalidSchema,

@@ -88,6 +88,8 @@ class Stub:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.services = {"compute": "/compute/v2.1", "image": "/image", "network": "/network"}
         self.on("GET", "/", Answer(300, {"versions": {"values": [{"id": "v3.8", "status": "stable"}]}}))
+        version = {"id": "v3.8", "status": "stable", "links": [{"rel": "self", "href": f"{self.url}/v3/"}]}
+        self.on("GET", "/v3", Answer(200, {"version": version}))
         self.on("POST", "/v3/auth/tokens", self._login)
         self.on("GET", "/image/", Answer(300, {"versions": [{"id": "v2.9", "status": "CURRENT"}]}))
         nova = {"id": "v2.1", "status": "CURRENT", "version": "2.104", "min_version": "2.1"}

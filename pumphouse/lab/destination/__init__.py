@@ -6,6 +6,6 @@ time to change, and a running one is a guest on the shared network. :func:`start
 """
 
 from pumphouse.lab.destination.service import DestinationInfo, start
-from pumphouse.lab.destination.web import Middleware, make_app
+from pumphouse.lab.destination.web import make_app
 
-__all__ = ["DestinationInfo", "Middleware", "make_app", "start"]
+__all__ = ["DestinationInfo", "make_app", "start"]

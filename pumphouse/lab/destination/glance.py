@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from pumphouse.lab.destination.state import Caller, Cloud
-from pumphouse.lab.destination.web import Fault, Json, answer, new_id, now, read_json, stamp, truthy
+from pumphouse.lab.destination.web import Fault, Json, answer, empty, new_id, now, read_json, stamp, truthy
 
 _MINORS = (15, 13, 12, 11, 10, 9, 8, 17, 7, 6, 5, 4, 3, 2, 1, 0)
 _DISK_FORMATS = [None, "ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"]
@@ -192,7 +192,7 @@ class Images:
         )
 
     async def create(self, request: web.Request) -> web.Response:
-        """``POST /v2/images``: the id may be chosen (409 if it was ever used), an administrator may choose the owner."""
+        """``POST /v2/images``: the id may be chosen (409 if it was ever used), by administrators the owner too."""
         caller = self.cloud.authenticate(request)
         if not caller.may_write:
             raise Fault(403, "You are not authorized to complete add_image action.")
@@ -288,7 +288,7 @@ class Images:
             raise Fault(403, f"Image {image['id']} is protected and cannot be deleted.")
         del self.data.images[image["id"]], self.data.members[image["id"]]
         (self.data.folder / image["id"]).unlink(missing_ok=True)
-        return answer(None, 204)
+        return empty(204, "text/html")
 
 
 _PAGING = ("limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "os_hidden")
@@ -332,13 +332,13 @@ def can_see(cloud: Cloud, image: Json, caller: Caller) -> bool:
     return image["visibility"] == "shared" and caller.project_id in cloud.image.members[image["id"]]
 
 
-def _check_visibility(caller: Caller, visibility: str) -> None:
+def _check_visibility(caller: Caller, visibility: object) -> None:
     if visibility == "public" and not caller.is_admin:
         raise Fault(403, "You are not authorized to complete publicize_image action.")
 
 
 def _check(name: str, value: Any) -> None:
-    choices = {
+    choices: list[Any] | None = {
         "disk_format": _DISK_FORMATS,
         "container_format": _CONTAINER_FORMATS,
         "visibility": _VISIBILITIES,

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from pumphouse.lab.destination.glance import Images
 from pumphouse.lab.destination.state import Caller, Cloud
-from pumphouse.lab.destination.web import Fault, Json, answer, new_id, now, read_json, stamp
+from pumphouse.lab.destination.web import Fault, Json, answer, empty, new_id, now, read_json, stamp
 
 _CHUNK_BYTES = 1 << 18
 _UNSUPPORTED = "The request media type {} is not supported by this server. "
@@ -62,12 +62,7 @@ class ImageData:
         part = self.data.folder / f"{image['id']}.{new_id()}.part"
         try:
             size, head = await self._receive(request, image, part)
-            found = _format(head)
-            if image["disk_format"] in (*_MAGIC, "raw") and size and found != image["disk_format"]:
-                message = f"Image disk_format {image['disk_format']} does not match stream data {found}"
-                raise Fault(415, message, lead=_UNSUPPORTED.format(request.content_type))
-            if image["id"] not in self.data.images:
-                raise Fault(410, "The image was deleted while its data was being uploaded.")
+            self._accept(image, head)
             part.replace(self.data.folder / image["id"])
         except BaseException:
             image["status"] = "queued"
@@ -75,7 +70,7 @@ class ImageData:
             raise
         image |= {"status": "active", "size": size, "updated_at": stamp(now())}
         image["virtual_size"] = size if image["disk_format"] == "raw" else None
-        return web.Response(status=204, content_type="text/html")
+        return empty(204, "text/html")
 
     async def _receive(self, request: web.Request, image: Json, part: Path) -> tuple[int, bytes]:
         md5, sha512 = hashlib.md5(usedforsecurity=False), hashlib.sha512()
@@ -100,11 +95,19 @@ class ImageData:
         }
         return size, head
 
+    def _accept(self, image: Json, head: bytes) -> None:
+        found = _format(head)
+        if image["disk_format"] in (*_MAGIC, "raw") and head and found != image["disk_format"]:
+            message = f"Image disk_format {image['disk_format']} does not match stream data {found}"
+            raise Fault(415, message, lead=_UNSUPPORTED.format("application/octet-stream"))
+        if image["id"] not in self.data.images:
+            raise Fault(410, "The image was deleted while its data was being uploaded.")
+
     async def download(self, request: web.Request) -> web.StreamResponse:
         """``GET …/file``: 204 and nothing for an image without data."""
         image = self.images.visible(request, self.cloud.authenticate(request))
         if image["status"] not in ("active", "deactivated"):
-            return web.Response(status=204, content_type="text/html")
+            return answer(None, 204)
         response = web.StreamResponse(headers={"Content-MD5": image["checksum"]})
         response.content_type = "application/octet-stream"
         response.content_length = image["size"]
@@ -122,7 +125,7 @@ class ImageData:
         image = self.images.writable(request, self.cloud.authenticate(request), "modify_image")
         if request.match_info["tag"] not in image["tags"]:
             image["tags"].append(request.match_info["tag"])
-        return answer(None, 204)
+        return empty(204, "text/html")
 
     async def untag(self, request: web.Request) -> web.Response:
         """``DELETE …/tags/{tag}``."""
@@ -130,7 +133,7 @@ class ImageData:
         if request.match_info["tag"] not in image["tags"]:
             raise Fault(404, "The resource could not be found.")
         image["tags"].remove(request.match_info["tag"])
-        return answer(None, 204)
+        return empty(204, "text/html")
 
     def _member_view(self, member: Json) -> Json:
         return member | {"schema": "/v2/schemas/member"}

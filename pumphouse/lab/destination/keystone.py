@@ -127,7 +127,7 @@ class Tokens:
     def _scope(self, user_id: str, scope: Any) -> tuple[str | None, bool]:
         data = self.cloud.identity
         if scope is None:
-            default = data.users[user_id].get("default_project_id")
+            default = str(data.users[user_id].get("default_project_id"))
             usable = default in data.projects and data.projects[default]["enabled"]
             return (default if usable and self.cloud.role_ids(user_id, default) else None), False
         if scope == "unscoped" or (isinstance(scope, dict) and "unscoped" in scope):
@@ -223,8 +223,7 @@ class Tokens:
     async def catalog_of_token(self, request: web.Request) -> web.Response:
         """``GET /v3/auth/catalog``."""
         self.cloud.authenticate(request)
-        links = {"next": None, "self": here(self.cloud, request), "previous": None}
-        return answer({"catalog": self._catalog(), "links": links})
+        return answer({"catalog": self._catalog(), "links": {"self": here(self.cloud, request)}})
 
     async def domains(self, request: web.Request) -> web.Response:
         """``GET /v3/domains``: there is the default one."""

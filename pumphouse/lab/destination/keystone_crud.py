@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from pumphouse.lab.destination.keystone import DOMAIN, forbidden, linked, listed, project_view, projects_of
@@ -13,7 +15,7 @@ _TEXT = {"type": ["string", "null"]}
 _ID = {"type": ["string", "null"]}
 
 
-def _schema(kind: str, required: list[str], **properties: Json) -> Json:
+def _schema(kind: str, required: list[str], **properties: Any) -> Json:
     return {
         "type": "object",
         "properties": {kind: {"type": "object", "properties": properties, "required": required}},
@@ -21,10 +23,10 @@ def _schema(kind: str, required: list[str], **properties: Json) -> Json:
     }
 
 
-_FLAG = {"type": "boolean"}
-_PROJECT = {"name": _NAME | {"maxLength": 64}, "description": _TEXT, "enabled": _FLAG, "domain_id": _ID}
-_USER = {"name": _NAME, "enabled": _FLAG, "password": _TEXT, "domain_id": _ID, "default_project_id": _ID}
-_ROLE = {"name": _NAME, "description": _TEXT}
+_FLAG: Json = {"type": "boolean"}
+_PROJECT: Json = {"name": _NAME | {"maxLength": 64}, "description": _TEXT, "enabled": _FLAG, "domain_id": _ID}
+_USER: Json = {"name": _NAME, "enabled": _FLAG, "password": _TEXT, "domain_id": _ID, "default_project_id": _ID}
+_ROLE: Json = {"name": _NAME, "description": _TEXT}
 
 
 class Directory:
@@ -343,7 +345,7 @@ class Directory:
         return answer(None, 204)
 
     async def assignments(self, request: web.Request) -> web.Response:
-        """``GET /v3/role_assignments``: filters user.id, role.id, scope.project.id, scope.system; effective, include_names."""
+        """``GET /v3/role_assignments``: filtered by user, role and scope; ``effective``, ``include_names``."""
         self._admin(request, "list_role_assignments")
         query = request.query
         named = "include_names" in query and query["include_names"].lower() not in ("0", "false")

@@ -109,6 +109,10 @@ class Collection:
         """A record as it is shown."""
         return dict(record)
 
+    def view_listed(self, record: Json, caller: Caller) -> Json:
+        """A record as an element of a list."""
+        return self.view(record, caller)
+
     def before_list(self, caller: Caller) -> None:
         """What has to exist before anything is listed."""
 
@@ -128,7 +132,7 @@ class Collection:
         """``GET`` of the collection."""
         caller = self.cloud.authenticate(request)
         self.before_list(caller)
-        found = [self.view(item, caller) for item in self.table.values() if self.visible(item, caller)]
+        found = [self.view_listed(item, caller) for item in self.table.values() if self.visible(item, caller)]
         found = self._filtered(found, request)
         body: Json = {}
         query = request.query

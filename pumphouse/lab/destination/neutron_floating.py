@@ -100,9 +100,9 @@ class FloatingIps(Collection):
             ):
                 raise Fault(
                     409,
-                    f"Cannot associate floating IP {floating['floating_ip_address']} ({floating['id']}) with port {port_id} "
-                    f"using fixed IP {fixed['ip_address']}, as that fixed IP already has a floating IP on external "
-                    f"network {external}.",
+                    f"Cannot associate floating IP {floating['floating_ip_address']} ({floating['id']}) with port "
+                    f"{port_id} using fixed IP {fixed['ip_address']}, as that fixed IP already has a floating IP on "
+                    f"external network {external}.",
                     kind="FloatingIPPortAlreadyAssociated",
                 )
         router_id = self._router(external, fixed["subnet_id"])

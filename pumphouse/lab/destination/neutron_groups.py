@@ -13,9 +13,9 @@ from pumphouse.lab.destination.state import Caller, Cloud
 from pumphouse.lab.destination.web import Fault, Json, answer, new_id, now, stamp
 
 _PROTOCOLS = (
-    "None, 'any', 'ah', 'dccp', 'egp', 'esp', 'gre', 'hopopt', 'icmp', 'igmp', 'ip', 'ipip', 'ipv6-encap', 'ipv6-frag', "
-    "'ipv6-icmp', 'icmpv6', 'ipv6-nonxt', 'ipv6-opts', 'ipv6-route', 'ospf', 'pgm', 'rsvp', 'sctp', 'tcp', 'udp', "
-    "'udplite', 'vrrp'"
+    "None, 'any', 'ah', 'dccp', 'egp', 'esp', 'gre', 'hopopt', 'icmp', 'igmp', 'ip', 'ipip', 'ipv6-encap', "
+    "'ipv6-frag', 'ipv6-icmp', 'icmpv6', 'ipv6-nonxt', 'ipv6-opts', 'ipv6-route', 'ospf', 'pgm', 'rsvp', 'sctp', 'tcp', "
+    "'udp', 'udplite', 'vrrp'"
 )
 _WITH_PORTS = ("tcp", "udp", "sctp", "dccp", "udplite", "6", "17", "132", "33", "136")
 _ICMP = ("icmp", "1", "ipv6-icmp", "icmpv6", "58")
@@ -125,6 +125,14 @@ class SecurityGroups(Collection):
         rules = [rule for rule in self.data.rules.values() if rule["security_group_id"] == record["id"]]
         return record | {"security_group_rules": rules}
 
+    def view_listed(self, record: Json, caller: Caller) -> Json:
+        """In a list, rules do not tell whether they belong to a default group (the real service's list query)."""
+        shown = self.view(record, caller)
+        shown["security_group_rules"] = [
+            rule | {"belongs_to_default_sg": None} for rule in shown["security_group_rules"]
+        ]
+        return shown
+
     async def create(self, request: web.Request) -> web.Response:
         """``POST``: a new group has two egress rules."""
         caller = self.cloud.authenticate(request)
@@ -205,7 +213,7 @@ class Rules(Collection):
                 raise Fault(400, f"Failed to parse request. Required attribute '{name}' not specified")
         given = {"ethertype": "IPv4"} | given
         if given.get("protocol") in ("any", "-1"):
-            given["protocol"] = None
+            del given["protocol"]
         _check(given)
         group = self.data.groups.get(given["security_group_id"])
         if group is None or not caller.sees(group["project_id"]):

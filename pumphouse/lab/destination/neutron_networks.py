@@ -140,7 +140,7 @@ class Networks(Collection):
 
 
 class Subnets(Collection):
-    """``/v2.0/subnets``: IPv4. Unlike the real service, DHCP on loopback addresses is allowed: the lab has no others."""
+    """``/v2.0/subnets``: IPv4. Unlike the real service, it allows DHCP on loopback: the lab has no others."""
 
     kind = "subnet"
     plural = "subnets"
@@ -219,7 +219,7 @@ class Subnets(Collection):
         caller = self.cloud.authenticate(request)
         subnet = self.owned(request, caller, "update_subnet")
         given = await self.given(request, caller, _SUBNET, post=False)
-        pools = given.get("allocation_pools", subnet["allocation_pools"])
+        pools: list[dict[str, str]] = given.get("allocation_pools") or subnet["allocation_pools"]
         _check_pools(ipaddress.IPv4Network(subnet["cidr"]), given.get("gateway_ip", subnet["gateway_ip"]), pools)
         subnet.update(given)
         touch(subnet)

@@ -119,8 +119,8 @@ class Routers(Collection):
         if any(item["router_id"] == router["id"] for item in self.data.floatingips.values()):
             raise Fault(
                 409,
-                f"Gateway cannot be updated for router {router['id']}, since a gateway to external network {network_id} "
-                "is required by one or more floating IPs.",
+                f"Gateway cannot be updated for router {router['id']}, since a gateway to external network "
+                f"{network_id} is required by one or more floating IPs.",
                 kind="RouterExternalGatewayInUseByFloatingIp",
             )
 
@@ -196,9 +196,8 @@ class Routers(Collection):
                     raise _bad(f"Router already has a port on subnet {subnet['id']}")
                 other = self.data.subnets[fixed["subnet_id"]]
                 if cidr.overlaps(ipaddress.IPv4Network(other["cidr"])):
-                    raise _bad(
-                        f"Cidr {cidr} of subnet {subnet['id']} overlaps with cidr {other['cidr']} of subnet {other['id']}"
-                    )
+                    theirs = f"cidr {other['cidr']} of subnet {other['id']}"
+                    raise _bad(f"Cidr {cidr} of subnet {subnet['id']} overlaps with {theirs}")
 
     async def remove(self, request: web.Request) -> web.Response:
         """``PUT …/remove_router_interface``: refused while a floating IP needs it."""

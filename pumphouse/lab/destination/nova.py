@@ -6,9 +6,10 @@ import re
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from pumphouse.lab.destination.state import Caller, Cloud
-from pumphouse.lab.destination.web import MICROVERSION, NOT_FOUND, Fault, Handler, Json, answer
+from pumphouse.lab.destination.web import MICROVERSION, NOT_FOUND, Fault, Json, answer
 
 MAX_MINOR = 104
 _EXTENSIONS = (

@@ -11,7 +11,7 @@ from pumphouse.lab.destination.nova_boot import action_record
 from pumphouse.lab.destination.nova_machine import changed, freeze, reboot, start, stop
 from pumphouse.lab.destination.nova_servers import find
 from pumphouse.lab.destination.state import Caller, Cloud, Server
-from pumphouse.lab.destination.web import Fault, answer, read_json, validate
+from pumphouse.lab.destination.web import Fault, answer, empty, read_json, validate
 
 # action -> (word in messages, vm_states it is allowed in, task_state while it lasts, vm_state it leads to)
 _TIMED = {
@@ -117,10 +117,8 @@ class Actions:
         """An administrator's word about a state: it changes the record, and only the record."""
         wanted = value.get("state") if isinstance(value, dict) else None
         if wanted not in ("active", "error"):
-            raise Fault(
-                400,
-                f"Invalid input for field/attribute state. Value: {wanted}. {wanted!r} is not one of ['active', 'error']",
-            )
+            text = f"Invalid input for field/attribute state. Value: {wanted}."
+            raise Fault(400, f"{text} {wanted!r} is not one of ['active', 'error']")
         server.vm_state, server.task_state = wanted, None
         changed(server)
         return _accepted()
@@ -130,4 +128,4 @@ class Actions:
 
 
 def _accepted() -> web.Response:
-    return web.Response(status=202, content_type="application/json")
+    return empty(202, "application/json")

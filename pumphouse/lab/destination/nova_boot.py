@@ -133,7 +133,7 @@ class Boot:
         server.actions.append(action_record(server, "create", request, caller))
         self.cloud.compute.servers[server.id] = server
         self.cloud.spawn(build(self.cloud, server, networks))
-        shown = {
+        shown: Json = {
             "id": server.id,
             "links": links(self.cloud, "servers", server.id),
             "OS-DCF:diskConfig": server.disk_config,

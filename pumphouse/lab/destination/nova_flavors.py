@@ -6,7 +6,7 @@ from aiohttp import web
 
 from pumphouse.lab.destination.nova import admin, limit_of, links, minor
 from pumphouse.lab.destination.state import Caller, Cloud
-from pumphouse.lab.destination.web import Fault, Json, answer, new_id, page_link, read_json, truthy, validate
+from pumphouse.lab.destination.web import Fault, Json, answer, empty, new_id, page_link, read_json, truthy, validate
 
 _COUNT = {"type": ["integer", "string"], "pattern": "^[0-9]*$", "minimum": 0}
 _NAME = {"type": "string", "minLength": 1, "maxLength": 255}
@@ -101,7 +101,7 @@ class Flavors:
         return shown
 
     async def index(self, request: web.Request) -> web.Response:
-        """``GET /flavors`` and ``/flavors/detail``: public ones, and with ``is_public=None`` all for an administrator."""
+        """``GET /flavors`` and ``/flavors/detail``: public ones; with ``is_public=None`` all, for an administrator."""
         caller = self.cloud.authenticate(request)
         wanted = request.query.get("is_public", "")
         found = [item for item in self.data.flavors.values() if self._sees(item, caller)]
@@ -179,7 +179,7 @@ class Flavors:
         """``DELETE /flavors/{id}``: servers keep their copy."""
         flavor = self._get(request, admin(self.cloud, request, "os-flavor-manage:delete"))
         del self.data.flavors[flavor["id"]], self.data.flavor_access[flavor["id"]]
-        return web.Response(status=202, content_type="application/json")
+        return empty(202, "application/json")
 
     async def action(self, request: web.Request) -> web.Response:
         """``POST /flavors/{id}/action``: addTenantAccess, removeTenantAccess."""
@@ -258,4 +258,4 @@ class Flavors:
         """``DELETE …/os-extra_specs/{key}``."""
         flavor, key = self._spec(request, admin(self.cloud, request, "os-flavor-extra-specs:delete"))
         del flavor["extra_specs"][key]
-        return web.Response(status=200, content_type="application/json")
+        return empty(200, "application/json")

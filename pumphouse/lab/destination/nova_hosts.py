@@ -29,7 +29,7 @@ def servers_on(cloud: Cloud, host: Host) -> list[Server]:
 def room_on(cloud: Cloud, host: Host, flavor: Json) -> bool:
     """Whether a flavor fits on a host (CPUs are shared sixteen-fold, as by default)."""
     held = servers_on(cloud, host)
-    return (
+    return bool(
         sum(item.flavor["vcpus"] for item in held) + flavor["vcpus"] <= host.vcpus * 16
         and sum(item.flavor["ram"] for item in held) + flavor["ram"] <= host.ram_mib - _RESERVED_MIB
         and sum(item.flavor["disk"] for item in held) + flavor["disk"] <= host.disk_gib

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from pumphouse.lab.destination.nova import denied, minor
 from pumphouse.lab.destination.state import Caller, Cloud
-from pumphouse.lab.destination.web import Fault, Json, answer, micro_stamp, now, read_json, validate
+from pumphouse.lab.destination.web import Fault, Json, answer, empty, micro_stamp, now, read_json, validate
 
 
 def _schema(version: int) -> Json:
@@ -129,4 +129,4 @@ class Keypairs:
         owner = self._owner(request, self.cloud.authenticate(request), "delete")
         self._get(owner, request.match_info["name"])
         del self.table[(owner, request.match_info["name"])]
-        return web.Response(status=204 if minor(request) >= 2 else 202, content_type="application/json")
+        return empty(204 if minor(request) >= 2 else 202, "application/json")

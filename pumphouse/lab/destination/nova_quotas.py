@@ -6,7 +6,7 @@ from aiohttp import web
 
 from pumphouse.lab.destination.nova import admin, denied, minor
 from pumphouse.lab.destination.state import Cloud, Server
-from pumphouse.lab.destination.web import Fault, Json, answer, read_json, validate
+from pumphouse.lab.destination.web import Fault, Json, answer, empty, read_json, validate
 
 DEFAULTS = {
     "cores": 20,
@@ -138,7 +138,7 @@ class Quotas:
         """``DELETE /os-quota-sets/{project}``."""
         admin(self.cloud, request, "os-quota-sets:delete")
         self.cloud.compute.quotas.pop(request.match_info["project"], None)
-        return web.Response(status=202, content_type="application/json")
+        return empty(202, "application/json")
 
     def _class(self, request: web.Request) -> Json:
         version = minor(request)

@@ -13,7 +13,7 @@ from pumphouse.lab.destination.nova_boot import action_record
 from pumphouse.lab.destination.nova_machine import changed, delete
 from pumphouse.lab.destination.nova_views import addresses, base, brief, detail, status_of
 from pumphouse.lab.destination.state import Caller, Cloud, Server
-from pumphouse.lab.destination.web import Fault, Json, answer, now, page_link, read_json, truthy, validate
+from pumphouse.lab.destination.web import Fault, Json, answer, empty, now, page_link, read_json, truthy, validate
 
 _FILTERS = {
     "all_tenants", "project_id", "tenant_id", "user_id", "name", "display_name", "status", "host", "node", "image",
@@ -182,7 +182,7 @@ class Servers:
             server.task_state = "deleting"
             changed(server)
             self.cloud.spawn(delete(self.cloud, server))
-        return web.Response(status=204, content_type="application/json")
+        return empty(204, "application/json")
 
     async def ips(self, request: web.Request) -> web.Response:
         """``GET …/ips``."""
@@ -270,7 +270,7 @@ class Servers:
         server = self._meta(request)
         del server.metadata[request.match_info["key"]]
         changed(server)
-        return web.Response(status=204, content_type="application/json")
+        return empty(204, "application/json")
 
     def _tagged(self, request: web.Request) -> Server:
         only_from(request, 26)
@@ -292,7 +292,7 @@ class Servers:
         if tag in server.tags:
             return answer(None, 204)
         server.tags.append(tag)
-        return web.Response(status=201, content_type="application/json", headers={"Location": str(request.url)})
+        return web.Response(status=201, content_type="text/html", headers={"Location": str(request.url)})
 
     async def drop_tag(self, request: web.Request) -> web.Response:
         """``DELETE …/tags/{tag}`` (2.26)."""

@@ -10,6 +10,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from pumphouse.lab.destination.glance import Images
 from pumphouse.lab.destination.glance_data import ImageData as ImageFiles
@@ -39,7 +40,7 @@ from pumphouse.lab.destination.state import (
     ImageData,
     NetworkData,
 )
-from pumphouse.lab.destination.web import AUTH_URL, Json, Middleware, make_app, new_hex_id, new_id, now, stamp
+from pumphouse.lab.destination.web import AUTH_URL, Json, make_app, new_hex_id, new_id, now, stamp
 from pumphouse.lab.world import World
 
 ADMIN, PASSWORD, PROJECT = "admin", "destination-secret", "admin"
@@ -217,7 +218,6 @@ def _external(cloud: Cloud, project_id: str) -> None:
         "provider:segmentation_id": None,
     } | standard
     pool = min(_EXTERNAL_POOL, max(1, cidr.num_addresses - 3))
-    last = int(cidr.broadcast_address) - 1
     cloud.network.subnets[subnet_id] = (
         {
             "id": subnet_id,
@@ -231,9 +231,7 @@ def _external(cloud: Cloud, project_id: str) -> None:
             "ipv6_address_mode": None,
             "gateway_ip": str(cidr[1]),
             "cidr": str(cidr),
-            "allocation_pools": [
-                {"start": str(cidr[last - pool + 1 - int(cidr[0])]), "end": str(cidr[last - int(cidr[0])])}
-            ],
+            "allocation_pools": [{"start": str(cidr[-1 - pool]), "end": str(cidr[-2])}],
             "host_routes": [],
             "dns_nameservers": [],
             "service_types": [],

@@ -104,8 +104,10 @@ def make_app(service_name: str, middlewares: Sequence[Middleware] = ()) -> web.A
 
 
 async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
-    # version documents at the root are answered before the service's own request-id filter
+    # answered before the service's own request-id filter: version documents at the root, and Glance's 401
     if request.path == "/" and request.app[SERVICE] != "identity":
+        return
+    if request.app[SERVICE] == "image" and response.status == 401:
         return
     response.headers["x-openstack-request-id"] = request.get(REQUEST_ID, "")
     if request.app[SERVICE] == "identity":
@@ -117,6 +119,11 @@ async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
             response.headers["OpenStack-API-Version"] = f"compute {version}"
             response.headers["X-OpenStack-Nova-API-Version"] = version
             response.headers["Vary"] = "OpenStack-API-Version, X-OpenStack-Nova-API-Version"
+
+
+def empty(status: int, kind: str) -> web.Response:
+    """An answer without a body that names a content type all the same, as some services do."""
+    return web.Response(status=status, content_type=kind)
 
 
 def answer(
@@ -194,7 +201,8 @@ def _error(request: web.Request, fault: Fault) -> web.Response:
     if fault.bare:
         text = (
             "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested "
-            "URL was not found on the server. If you entered the URL manually please check your spelling and try again.</p>\n"
+            "URL was not found on the server. If you entered the URL manually please check your spelling and try "
+            "again.</p>\n"
         )
         return web.Response(text=text, status=404, content_type="text/html")
     body = {"error": {"code": fault.status, "message": fault.message, "title": _REASONS.get(fault.status, "Error")}}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import re
 import time
 import uuid
@@ -32,6 +33,7 @@ _MASKS = (
     (re.compile(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b"), "<mac>"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z?"), "<time>"),
     (re.compile(r"127\.0\.0\.1:\d+"), "<endpoint>"),
+    (re.compile(r"(?<=flavor )\d+(?= and project)|(?<=found for )\d+(?= /)"), "<number>"),
 )
 
 
@@ -40,6 +42,15 @@ def masked(text: str) -> str:
     for pattern, word in _MASKS:
         text = pattern.sub(word, text)
     return text
+
+
+def wording(answer: requests.Response) -> str:
+    """What a refusal says: JSON in one spelling; a page without its layout and without dumped schemas."""
+    try:
+        return masked(json.dumps(answer.json(), sort_keys=True))
+    except ValueError:
+        text = re.sub(r"Failed validating.*?(?=<br)", "", answer.text, flags=re.DOTALL)
+        return masked(re.sub(r"\s+", " ", text)).replace(" <br", "<br").strip()
 
 
 def shape(value: Any) -> Any:
@@ -153,7 +164,7 @@ class Conversation:
                 kind,
                 sorted(key.lower() for key in answer.headers if key.lower() in wanted),
                 None if body is None else shape(body),
-                masked(answer.text) if answer.status_code >= 400 else None,
+                wording(answer) if answer.status_code >= 400 else None,
             )
         return answer.text if body is None else body
 

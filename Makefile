@@ -1,0 +1,52 @@
+# Everything is set up from the locked requirements in .venv; nothing is installed outside this folder.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+PYTEST_WORKERS ?= 2
+
+.PHONY: help setup demo lab test test-real static lock clean
+
+help:
+	@echo "make demo       move a project between two simulated clouds, show what happened and where the records are"
+	@echo "make lab        start the simulated site and open JupyterLab on the notebooks"
+	@echo "make test       static checks and all tests that need no special machine"
+	@echo "make test-real  the same notebooks between two real OpenStack clouds on loopback (root, Debian, Python 2.7)"
+	@echo "make lock       resolve the dependencies again"
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "pumphouse needs Python 3.11 or later; set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Setting up $(VENV) from requirements.lock ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python -m pumphouse.lab.demo
+
+lab: $(STAMP)
+	@$(BIN)/python -m pumphouse.lab.jupyter
+
+static: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pumphouse lint notebooks
+
+test: static
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadscope --cov --cov-report=term:skip-covered tests
+
+test-real: $(STAMP)
+	$(BIN)/python -m pytest -p no:cacheprovider -m real tests/real tests/contract
+
+lock:
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra dev pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) demo lab

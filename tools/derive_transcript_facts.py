@@ -79,11 +79,31 @@ def name_ids(rows: list[dict[str, Any]]) -> dict[str, str]:
         made = isinstance(asked, dict) and isinstance(body, dict) and asked.get("server")
         if made and isinstance(body.get("server"), dict) and row["path"].endswith("/servers"):
             learn("server", {**body["server"], "name": asked["server"].get("name")})
+    infer(rows, names)
     for row in rows:
-        for number, found in enumerate(re.findall(r"/servers/([0-9a-f-]{36})", row["path"])):
-            if not NEVER_THERE.match(found):
-                names.setdefault(found, f"{{server:other{number + 1}}}")
+        for kind, found in re.findall(r"/(servers|roles/OS-KSADM)/([0-9a-f-]{32,36})\b", row["path"]):
+            if found not in names and not NEVER_THERE.match(found):
+                word = "server" if kind == "servers" else "role"
+                names[found] = f"{{{word}:other{sum(1 for n in names.values() if ':other' in n) + 1}}}"
     return names
+
+
+def infer(rows: list[dict[str, Any]], names: dict[str, str]) -> None:
+    """Ids of another run of the same cloud: what a server was booted from and where, by the server's name."""
+    listed: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        body = row["response_body"]
+        if isinstance(body, dict) and isinstance(body.get("servers"), list):
+            listed |= {s["name"]: s for s in body["servers"] if "tenant_id" in s}
+    for row in rows:
+        asked = row["request_body"]
+        booted = asked.get("server") if isinstance(asked, dict) else None
+        if not row["path"].endswith("/servers") or not isinstance(booted, dict) or booted.get("name") not in listed:
+            continue
+        known = listed[booted["name"]]
+        for old, new in ((row["path"].split("/")[2], known["tenant_id"]), (booted["imageRef"], known["image"]["id"])):
+            if old not in names and new in names:
+                names[old] = names[new]
 
 
 def derive(number: int, row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
@@ -130,7 +150,7 @@ def error_message(body: Any) -> str | None:
     if isinstance(body, dict) and len(body) == 1:
         inner = next(iter(body.values()))
         if isinstance(inner, dict) and "message" in inner and "code" in inner:
-            return str(inner["message"])
+            return str(inner["message"]).split(" 'INSERT")[0]
     return None
 
 
@@ -148,6 +168,8 @@ def scrub(value: Any, names: dict[str, str]) -> Any:
         for key, item in value.items():
             if key in SECRET_KEYS and isinstance(item, str):
                 cleaned[key] = item if len(item) < 20 and key == "public_key" else f"<{key}>"
+            elif key == "md5":
+                continue
             elif key == "id" and item == "***":
                 cleaned[key] = "<token>"
             else:

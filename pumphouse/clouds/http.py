@@ -421,8 +421,10 @@ def _never_sent(error: BaseException) -> bool:
 
 
 def _timed_out(error: BaseException) -> bool:
-    kinds = (ksa.ConnectTimeout, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)
-    return any(isinstance(one, kinds) for one in _chain(error))
+    kinds = (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)
+    # urllib3 counts a refused connection among its timeouts
+    refused = any(isinstance(one, urllib3.exceptions.NewConnectionError) for one in _chain(error))
+    return not refused and any(isinstance(one, kinds) for one in _chain(error))
 
 
 def _hopeless(error: BaseException) -> bool:

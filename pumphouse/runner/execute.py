@@ -25,7 +25,7 @@ from pumphouse.runner.outcome import RunOutcome
 from pumphouse.runner.parameters import resolve_parameters
 from pumphouse.runner.recover import hold_run, recover_lost_runs
 from pumphouse.runner.signals import StopSwitch
-from pumphouse.runner.template import SITE_PARAMETER, LoadedTemplate, load_template
+from pumphouse.runner.template import OPERATOR_PARAMETER, SITE_PARAMETER, LoadedTemplate, load_template
 from pumphouse.site import Site
 
 RUN_ID_VARIABLE = "PUMPHOUSE_RUN_ID"
@@ -65,6 +65,9 @@ def run_notebook(
     redactor = Redactor(lambda: collect_secrets(site))
     checked = template.check(parameters, site.path)
     refuse_secrets(template.file.name, checked, redactor)
+    who = checked.get(OPERATOR_PARAMETER) or operator or sheets.current_operator()
+    if OPERATOR_PARAMETER in template.parameters:
+        checked[OPERATOR_PARAMETER] = who  # the session in the kernel must name the same person as the journal
     book = journal or Journal.open(site.journal_url)
     try:
         recover_lost_runs(book, site)
@@ -80,7 +83,7 @@ def run_notebook(
                 policy=WritePolicy(redactor, path_aliases(site.path.parent)),
                 record=record,
             )
-            job.start(started_at, operator or sheets.current_operator(), parent_id)
+            job.start(started_at, who, parent_id)
             job.execute(cell_timeout_s, reporter, stops)
             return job.close()
     finally:

@@ -15,6 +15,7 @@ from pumphouse.records.sheet import Template
 from pumphouse.runner.parameters import Parameter, check_parameters, read_parameters
 
 SITE_PARAMETER = "site"
+OPERATOR_PARAMETER = "operator"
 _SHOWN = 5
 
 
@@ -51,7 +52,7 @@ def load_template(path: str | Path) -> LoadedTemplate:
 
     :raises RunbookError: when it is missing, is an executed record or departs from the conventions.
     """
-    file = Path(path).expanduser().absolute()
+    file = Path(path).expanduser().resolve()
     try:
         content = file.read_bytes()
         text = content.decode("utf-8")

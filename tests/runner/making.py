@@ -29,10 +29,10 @@ def prose(text: str) -> Any:
 
 def notebook(*cells: Any) -> Any:
     """A notebook of exactly these cells, numbered ids."""
-    made = new_notebook(metadata={"kernelspec": dict(KERNEL)}, cells=[copy.deepcopy(cell) for cell in cells])
-    for number, cell in enumerate(made["cells"], 1):
+    copies = [copy.deepcopy(cell) for cell in cells]
+    for number, cell in enumerate(copies, 1):
         cell["id"] = f"cell-{number}"
-    return made
+    return new_notebook(metadata={"kernelspec": dict(KERNEL)}, cells=copies)
 
 
 def template_cells(*body: Any, parameters: str = PARAMETERS, title: str = TITLE) -> list[Any]:

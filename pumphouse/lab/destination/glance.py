@@ -11,9 +11,9 @@ from pumphouse.lab.destination.state import Caller, Cloud
 from pumphouse.lab.destination.web import Fault, Json, answer, empty, new_id, now, read_json, stamp, truthy
 
 _MINORS = (15, 13, 12, 11, 10, 9, 8, 17, 7, 6, 5, 4, 3, 2, 1, 0)
-_DISK_FORMATS = [None, "ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"]
-_CONTAINER_FORMATS = [None, "ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"]
-_VISIBILITIES = ["community", "public", "private", "shared"]
+_DISK_FORMATS: list[Any] = [None, "ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"]
+_CONTAINER_FORMATS: list[Any] = [None, "ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"]
+_VISIBILITIES: list[Any] = ["community", "public", "private", "shared"]
 _READ_ONLY = (
     "status",
     "checksum",
@@ -338,7 +338,7 @@ def _check_visibility(caller: Caller, visibility: object) -> None:
 
 
 def _check(name: str, value: Any) -> None:
-    choices: list[Any] | None = {
+    choices = {
         "disk_format": _DISK_FORMATS,
         "container_format": _CONTAINER_FORMATS,
         "visibility": _VISIBILITIES,

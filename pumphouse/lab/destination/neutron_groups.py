@@ -14,8 +14,8 @@ from pumphouse.lab.destination.web import Fault, Json, answer, new_id, now, stam
 
 _PROTOCOLS = (
     "None, 'any', 'ah', 'dccp', 'egp', 'esp', 'gre', 'hopopt', 'icmp', 'igmp', 'ip', 'ipip', 'ipv6-encap', "
-    "'ipv6-frag', 'ipv6-icmp', 'icmpv6', 'ipv6-nonxt', 'ipv6-opts', 'ipv6-route', 'ospf', 'pgm', 'rsvp', 'sctp', 'tcp', "
-    "'udp', 'udplite', 'vrrp'"
+    "'ipv6-frag', 'ipv6-icmp', 'icmpv6', 'ipv6-nonxt', 'ipv6-opts', 'ipv6-route', 'ospf', 'pgm', 'rsvp', 'sctp', "
+    "'tcp', 'udp', 'udplite', 'vrrp'"
 )
 _WITH_PORTS = ("tcp", "udp", "sctp", "dccp", "udplite", "6", "17", "132", "33", "136")
 _ICMP = ("icmp", "1", "ipv6-icmp", "icmpv6", "58")

@@ -14,7 +14,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,20 +118,15 @@ class Talker:
         sent = {"X-Auth-Token": self.token} if self.token else {}
         if version:
             sent["OpenStack-API-Version"] = f"compute {version}"
-        try:
-            answer = requests.request(
-                method,
-                self.catalog[service] + path,
-                json=body,
-                data=data,
-                headers=sent | (headers or {}),
-                timeout=60,
-                allow_redirects=False,
-            )
-        except requests.ConnectionError:
-            if self.book.watch is None or not name: raise
-            print("DROPPED", name)
-            return {}
+        answer = requests.request(
+            method,
+            self.catalog[service] + path,
+            json=body,
+            data=data,
+            headers=sent | (headers or {}),
+            timeout=60,
+            allow_redirects=False,
+        )
         return self.book.keep(name, answer)
 
 
@@ -204,7 +199,7 @@ def hold(conversation: Conversation) -> dict[str, Exchange]:
         flavor = _flavors(conversation, admin)
         net = _network(conversation, admin, tenant)
         _servers(conversation, admin, tenant, image, flavor, net)
-        _quotas(admin, tenant, image)
+        _quotas(admin, tenant, image, net.network)
     return conversation.exchanges
 
 
@@ -327,8 +322,7 @@ def _identity(book: Conversation, admin: Talker) -> Talker:
     call("user.delete.bare", "identity", "DELETE", f"/users/{bare['id']}")
     call("user.get", "identity", "GET", f"/users/{user['id']}")
     call("user.get.missing", "identity", "GET", f"/users/{'0' * 32}")
-    call("user.list", "identity", "GET", "/users")
-    call("user.list.name", "identity", "GET", "/users?name=labcmp-user")
+        call("user.list.name", "identity", "GET", "/users?name=labcmp-user")
 
     role = call("role.create", "identity", "POST", "/roles", {"role": {"name": "labcmp-role"}})["role"]
     later(call, "role.delete", "identity", "DELETE", f"/roles/{role['id']}")
@@ -414,14 +408,14 @@ def _images(book: Conversation, admin: Talker, tenant: Talker) -> str:
     assert active["os_hash_value"] == hashlib.sha512(IMAGE_BYTES).hexdigest(), active
     call("image.data", "image", "GET", f"{path}/file")
     call("image.get.missing", "image", "GET", f"/v2/images/{uuid.uuid4()}")
-    call("image.list", "image", "GET", "/v2/images")
+    call("image.list", "image", "GET", "/v2/images?name=labcmp-image")
     call("image.list.property", "image", "GET", "/v2/images?pumphouse_source_id=0123")
     call("image.list.none", "image", "GET", "/v2/images?pumphouse_source_id=nonsense")
     call("image.list.badlimit", "image", "GET", "/v2/images?limit=x")
     call("image.list.badmarker", "image", "GET", f"/v2/images?marker={uuid.uuid4()}")
     other = call("", "image", "POST", "/v2/images", {"name": "labcmp-other"})
     later(call, "", "image", "DELETE", f"/v2/images/{other['id']}")
-    call("image.list.page", "image", "GET", "/v2/images?limit=1")
+    call("image.list.page", "image", "GET", "/v2/images?limit=1&name=labcmp-other")
     change = [
         {"op": "replace", "path": "/name", "value": "labcmp-renamed"},
         {"op": "add", "path": "/colour", "value": "blue"},
@@ -485,9 +479,9 @@ def _flavors(book: Conversation, admin: Talker) -> str:
     call("flavor.get.275", "compute", "GET", f"/flavors/{flavor['id']}", version="2.75")
     call("flavor.get.missing", "compute", "GET", "/flavors/nonsense")
     call("flavor.list", "compute", "GET", "/flavors")
-    call("flavor.list.detail", "compute", "GET", "/flavors/detail?is_public=None")
-    call("flavor.list.detail.261", "compute", "GET", "/flavors/detail?is_public=None", version="2.61")
-    call("flavor.list.page", "compute", "GET", "/flavors/detail?is_public=None&limit=1", version="2.61")
+    call("flavor.list.detail", "compute", "GET", "/flavors/detail?is_public=False")
+    call("flavor.list.detail.261", "compute", "GET", "/flavors/detail?is_public=False", version="2.61")
+    call("flavor.list.page", "compute", "GET", "/flavors/detail?is_public=False&limit=1", version="2.61")
     specs = f"/flavors/{flavor['id']}/os-extra_specs"
     call("flavor.specs.create", "compute", "POST", specs, {"extra_specs": {"hw:cpu_policy": "shared", "a": "b"}})
     call("flavor.specs.list", "compute", "GET", specs)
@@ -566,17 +560,17 @@ def _network(book: Conversation, admin: Talker, tenant: Talker) -> Net:
     call("network.create.empty", "network", "POST", "/v2.0/networks", {})
     call("network.get", "network", "GET", f"/v2.0/networks/{network['id']}")
     call("network.get.missing", "network", "GET", f"/v2.0/networks/{uuid.uuid4()}")
-    call("network.list", "network", "GET", "/v2.0/networks")
+    call("network.list", "network", "GET", "/v2.0/networks?name=labcmp-net")
     call("network.list.name", "network", "GET", "/v2.0/networks?name=labcmp-net&fields=id&fields=name")
     call("network.list.badfilter", "network", "GET", "/v2.0/networks?colour=blue")
-    call("network.list.page", "network", "GET", "/v2.0/networks?limit=1")
+    call("network.list.page", "network", "GET", "/v2.0/networks?limit=1&name=labcmp-net")
     call("network.tags", "network", "PUT", f"/v2.0/networks/{network['id']}/tags", {"tags": ["one"]})
     call("network.tags.get", "network", "GET", f"/v2.0/networks/{network['id']}/tags")
-    call("network.list.external", "network", "GET", "/v2.0/networks?router:external=True")
+    call("network.list.external", "network", "GET", "/v2.0/networks?router:external=True&name=labcmp-public")
     call("network.update", "network", "PUT", f"/v2.0/networks/{network['id']}", {"network": {"description": "other"}})
     call("subnet.get", "network", "GET", f"/v2.0/subnets/{sub['id']}")
     call("subnet.get.missing", "network", "GET", f"/v2.0/subnets/{uuid.uuid4()}")
-    call("subnet.list", "network", "GET", "/v2.0/subnets")
+    call("subnet.list", "network", "GET", f"/v2.0/subnets?network_id={network['id']}")
 
     groups = tenant.call("secgroup.list.default", "network", "GET", "/v2.0/security-groups")["security_groups"]
     assert [group["name"] for group in groups] == ["default"], groups
@@ -587,7 +581,7 @@ def _network(book: Conversation, admin: Talker, tenant: Talker) -> Net:
     call("secgroup.create.default", "network", "POST", "/v2.0/security-groups", {"security_group": {"name": "default"}})
     call("secgroup.get", "network", "GET", f"/v2.0/security-groups/{group['id']}")
     call("secgroup.get.missing", "network", "GET", f"/v2.0/security-groups/{uuid.uuid4()}")
-    call("secgroup.list", "network", "GET", "/v2.0/security-groups")
+    call("secgroup.list", "network", "GET", f"/v2.0/security-groups?project_id={owner}")
     body = {"security_group": {"name": "labcmp-group", "description": "e"}}
     call("secgroup.update", "network", "PUT", f"/v2.0/security-groups/{group['id']}", body)
     call("secgroup.delete.default", "network", "GET", f"/v2.0/security-groups?project_id={owner}&name=default")
@@ -635,7 +629,7 @@ def _network(book: Conversation, admin: Talker, tenant: Talker) -> Net:
     call("router.add.again", "network", "PUT", f"{interface}/add_router_interface", {"subnet_id": sub["id"]})
     call("router.get", "network", "GET", interface)
     call("router.get.missing", "network", "GET", f"/v2.0/routers/{uuid.uuid4()}")
-    call("router.list", "network", "GET", "/v2.0/routers")
+    call("router.list", "network", "GET", "/v2.0/routers?name=labcmp-router")
     call("router.delete.inuse", "network", "DELETE", interface)
     call("subnet.delete.inuse", "network", "DELETE", f"/v2.0/subnets/{sub['id']}")
 
@@ -684,7 +678,7 @@ def _network(book: Conversation, admin: Talker, tenant: Talker) -> Net:
     tenant.call("policy.floating.choose", "network", "POST", "/v2.0/floatingips", {"floatingip": {"floating_network_id": external["id"], "floating_ip_address": "127.78.0.51"}})
     call("floating.get", "network", "GET", f"/v2.0/floatingips/{float_ip['id']}")
     call("floating.get.missing", "network", "GET", f"/v2.0/floatingips/{uuid.uuid4()}")
-    call("floating.list", "network", "GET", "/v2.0/floatingips")
+    call("floating.list", "network", "GET", f"/v2.0/floatingips?project_id={owner}")
     bind = f"/v2.0/floatingips/{float_ip['id']}"
     island = make("", "port", network_id=network["id"], fixed_ips=[{"subnet_id": spare["id"]}], project_id=owner)
     call("floating.bind.unreachable", "network", "PUT", bind, {"floatingip": {"port_id": island["id"]}})
@@ -693,7 +687,8 @@ def _network(book: Conversation, admin: Talker, tenant: Talker) -> Net:
     call("floating.bind.noport", "network", "PUT", bind, {"floatingip": {"port_id": str(uuid.uuid4())}})
     call("floating.bind", "network", "PUT", bind, {"floatingip": {"port_id": port["id"]}})
     call("floating.bind.again", "network", "PUT", bind, {"floatingip": {"port_id": port["id"]}})
-    second = make("", "floatingip", floating_network_id=external["id"], project_id=owner)
+    other = {"floating_ip_address": "127.78.0.51"}
+    second = make("", "floatingip", floating_network_id=external["id"], project_id=owner, **other)
     call("floating.bind.other", "network", "PUT", f"/v2.0/floatingips/{second['id']}", {"floatingip": {"port_id": port["id"]}})
     call("router.remove.floating", "network", "PUT", f"{interface}/remove_router_interface", {"subnet_id": sub["id"]})
     call("router.gateway.floating", "network", "PUT", interface, {"router": {"external_gateway_info": {}}})
@@ -818,8 +813,8 @@ def _servers(book: Conversation, admin: Talker, tenant: Talker, image: str, flav
     call("server.get.missing", "compute", "GET", f"/servers/{missing}")
     admin.call("server.list", "compute", "GET", "/servers?all_tenants=1")
     admin.call("server.list.own", "compute", "GET", "/servers/detail?name=labcmp")
-    admin.call("server.list.detail", "compute", "GET", "/servers/detail?all_tenants=1&limit=1")
-    admin.call("server.list.detail.2100", "compute", "GET", "/servers/detail?all_tenants=1", version="2.100")
+    admin.call("server.list.detail", "compute", "GET", f"/servers/detail?all_tenants=1&limit=1&user_id={tenant.user_id}")
+    admin.call("server.list.detail.2100", "compute", "GET", f"/servers/detail?all_tenants=1&user_id={tenant.user_id}", version="2.100")
     admin.call("server.list.project", "compute", "GET", f"/servers/detail?all_tenants=1&project_id={tenant.project_id}")
     admin.call("server.list.badmarker", "compute", "GET", f"/servers/detail?marker={missing}")
     admin.call("server.list.badlimit", "compute", "GET", "/servers?limit=x")
@@ -867,7 +862,7 @@ def _servers(book: Conversation, admin: Talker, tenant: Talker, image: str, flav
     call("server.get.deleted", "compute", "GET", f"/servers/{auto['id']}")
 
 
-def _quotas(admin: Talker, tenant: Talker, image: str) -> None:
+def _quotas(admin: Talker, tenant: Talker, image: str, network: str) -> None:
     call, path = admin.call, f"/os-quota-sets/{tenant.project_id}"
     call("quota.get", "compute", "GET", path)
     call("quota.get.257", "compute", "GET", path, version="2.57")
@@ -882,7 +877,7 @@ def _quotas(admin: Talker, tenant: Talker, image: str) -> None:
     call("policy.quota.get", "compute", "GET", f"/os-quota-sets/{admin.project_id}")
     tenant.call("policy.quota.get.other", "compute", "GET", f"/os-quota-sets/{admin.project_id}")
     tenant.call("policy.quota.set", "compute", "PUT", path, {"quota_set": {"instances": 1}})
-    boot = {"server": {"name": "labcmp-over", "flavorRef": "labcmp-flavor-id", "imageRef": image}}
+    boot = {"server": {"name": "labcmp-over", "flavorRef": "labcmp-flavor-id", "imageRef": image, "networks": [{"uuid": network}]}}
     tenant.call("quota.exceeded", "compute", "POST", "/servers", boot)
     call("", "compute", "PUT", path, {"quota_set": {"instances": 5}})
     tenant.call("quota.exceeded.ram", "compute", "POST", "/servers", boot)
@@ -899,8 +894,3 @@ def _quotas(admin: Talker, tenant: Talker, image: str) -> None:
     tenant.call("quota.network.exceeded", "network", "POST", "/v2.0/networks", {"network": {"name": "labcmp-over"}})
     tenant.call("policy.quota.network.set", "network", "PUT", path, {"quota": {"network": 9}})
     call("quota.network.reset", "network", "DELETE", path)
-
-
-def conversations(auth_url: str, username: str, password: str, project: str) -> Iterator[Conversation]:
-    """A fresh conversation (a generator, so that it serves as a fixture too)."""
-    yield Conversation(auth_url.rstrip("/"), username, password, project)

@@ -1,0 +1,101 @@
+"""The commands: calm, machine-readable on demand, with exit codes that tell the truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from pumphouse.records import append_entry
+from pumphouse.runner.cli import lint_command, records_group, run_command
+from tests.runner.making import inventory, make_site, write_template
+
+
+@pytest.mark.parametrize(
+    "command", [run_command, lint_command, records_group, *records_group.commands.values()], ids=lambda c: str(c.name)
+)
+def test_every_command_explains_itself_with_an_example(command: click.Command) -> None:
+    result = CliRunner().invoke(command, ["--help"])
+    assert result.exit_code == 0
+    assert "Example:\n  pumphouse " in result.output
+
+
+def test_run_prints_a_line_per_cell_and_the_result(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "site")
+    template = write_template(tmp_path / "t.ipynb", *inventory("print('noise')"))
+    result = CliRunner().invoke(run_command, [str(template), "--site", str(site.path), "-p", "count=3"])
+    assert result.exit_code == 0
+    assert "[4/5] Look: completed (" in result.stderr
+    assert result.stdout.startswith("t.ipynb: succeeded. ")
+    assert f"record: {site.records_dir}" in result.stdout
+    assert "noise" not in result.output
+
+
+def test_run_as_json_of_a_failing_notebook(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "site")
+    template = write_template(tmp_path / "t.ipynb", *inventory("1 / 0"))
+    result = CliRunner().invoke(run_command, [str(template), "--site", str(site.path), "--json", "--operator", "Ada"])
+    assert result.exit_code == 1
+    facts = json.loads(result.stdout)
+    assert (facts["result"], facts["exit_code"]) == ("failed", 1)
+    assert "ZeroDivisionError" in facts["detail"]
+    assert result.stderr == ""
+    listed = CliRunner().invoke(records_group, ["list", "--site", str(site.path)])
+    assert "failed" in listed.stdout
+    assert facts["record"] in listed.stdout
+    (entry,) = json.loads(CliRunner().invoke(records_group, ["list", "--site", str(site.path), "--json"]).stdout)
+    assert (entry["operator"], entry["record"]) == ("Ada", facts["record"])
+    made = CliRunner().invoke(records_group, ["html", "--site", str(site.path), "--out", str(tmp_path / "www")])
+    assert made.exit_code == 0
+    assert (tmp_path / "www" / facts["record"].replace(".ipynb", ".html")).exists()
+    assert "t.ipynb" in (tmp_path / "www" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["t.ipynb", "-p", "count"], "-p 'count' has no value"),
+        (["t.ipynb", "-p", "count=1", "-p", "count=2"], "'count' is given twice"),
+        (["t.ipynb", "-p", "cuont=1"], "unknown parameter 'cuont'"),
+        (["none.ipynb"], "none.ipynb cannot be read"),
+        (["none.yaml"], "none.yaml cannot be read"),
+        (["README.md"], "neither a notebook nor a runbook"),
+        (["t.ipynb", "--site", "nowhere.yaml"], "nowhere.yaml does not exist"),
+    ],
+)
+def test_wrong_use_is_one_paragraph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    make_site(tmp_path)
+    write_template(tmp_path / "t.ipynb")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(run_command, arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert said in result.stderr
+    assert "Remedy: " in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_list_of_no_runs(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    assert CliRunner().invoke(records_group, ["list", "--site", str(site.path)]).stdout == "No run has ended yet.\n"
+    times = {"started_at": "2031-04-05T06:07:08+00:00", "ended_at": "2031-04-05T06:07:09+00:00"}
+    append_entry(site.records_dir, {"run_id": "r", "notebook": "n.ipynb", "result": "refused", **times})
+    listed = CliRunner().invoke(records_group, ["list", "--site", str(site.path)]).stdout
+    assert listed == "2031-04-05T06:07:08+00:00  refused        n.ipynb\n"
+
+
+def test_lint(tmp_path: Path) -> None:
+    good = write_template(tmp_path / "good.ipynb")
+    result = CliRunner().invoke(lint_command, [str(good)])
+    assert (result.exit_code, result.stdout) == (0, "All notebooks follow the conventions.\n")
+    write_template(tmp_path / "bad.ipynb", *inventory("!ls"))
+    result = CliRunner().invoke(lint_command, [str(tmp_path), "--json"])
+    assert result.exit_code == 1
+    assert [problem["rule"] for problem in json.loads(result.stdout)] == ["magic"]
+    assert CliRunner().invoke(lint_command, [str(tmp_path / "none.ipynb")]).exit_code == 2

@@ -327,13 +327,17 @@ def _judge_parameter(line: str) -> tuple[str, str]:
         return "not of the form that papermill and people read", form
     if _SECRET_NAME.search(match["name"]):
         return "a secret must not be a parameter", "refer to it by clouds.yaml/secure.yaml or the environment"
+    if "#" in match["value"]:
+        return "a '#' in the default, which papermill takes for the help", form
     try:
         ast.literal_eval(match["value"].strip())
     except (ValueError, SyntaxError):
         return "the default is not a literal", form
+    if not re.fullmatch(r"[\w\[\], ]+", match["type"]):
+        return f"papermill cannot read the type '{match['type']}'", "use a plain type and a value that stands for none"
     for part in re.findall(r"[A-Za-z_]\w*", match["type"]):
-        if part not in {*TYPES, "None"}:
-            return f"type '{part}' is not known", f"use {', '.join(TYPES)} (also `list[str]`, `str | None`)"
+        if part not in TYPES:
+            return f"type '{part}' is not known", f"use {', '.join(TYPES)} (also `list[str]`)"
     return "", ""
 
 

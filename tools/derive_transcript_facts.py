@@ -187,7 +187,7 @@ def shape(value: Any, key: str = "") -> Any:
     item of the same list has marked with ``?``; ``{"*": shape}`` is an object whose keys are data.
     """
     if isinstance(value, dict):
-        if key in FREE:
+        if key in FREE and (key == "addresses" or all(isinstance(item, str) for item in value.values())):
             return {"*": merge([shape(item) for item in value.values()])}
         return {name: shape(item, name) for name, item in value.items()}
     if isinstance(value, list):

@@ -24,7 +24,7 @@ def fault_text(body: bytes, status: int) -> str:
     """The sentence for people in an error body: JSON of any service, HTML, plain text, or the status' own name."""
     text = body[:65536].decode("utf-8", "replace").strip()
     try:
-        found = _from_json(json.loads(text)) if text[:1] in '{["' and text else None
+        found = (_from_json(json.loads(text)) or "") if text[:1] in ("{", "[", '"') else None
     except (ValueError, RecursionError):
         found = None
     if found is None:

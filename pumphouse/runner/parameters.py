@@ -131,7 +131,7 @@ def _from_text(parameter: Parameter, text: str) -> Any:
     if accepts(parameter.type, text):
         return _as_json(text)
     words = [word.strip() for word in text.split(",") if word.strip()]
-    if accepts(parameter.type, words):
+    if text[:1] not in ("[", "{") and accepts(parameter.type, words):
         return _as_json(words)
     raise TypeError(f"must be {parameter.type}; {text[:60]!r} is not (write it as JSON)")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pumphouse.errors import NotFound, StepError
+from pumphouse.errors import Conflict, NotFound, StepError
 from pumphouse.model import Network, Port, SecurityGroup, SecurityGroupRule
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
@@ -121,9 +121,16 @@ class EnsureSecurityGroup(Step):
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Make the group."""
         project_id = ctx.mapped("project", step.params["project_id"])
-        made = ctx.destination.neutron.create_security_group(
-            project_id, step.params["name"], step.params["description"]
-        )
+        try:
+            made = ctx.destination.neutron.create_security_group(
+                project_id, step.params["name"], step.params["description"]
+            )
+        except Conflict:
+            # Neutron made ``default`` by itself since we looked
+            found = self.look(ctx, step)
+            if found is None:
+                raise
+            return found
         return {"id": made.id}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:

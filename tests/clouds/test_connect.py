@@ -22,7 +22,7 @@ def test_a_cloud_that_the_file_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(SiteError) as wrong:
         connect("other", side="source", clouds_yaml=file)
     assert str(file) in str(wrong.value)
-    assert "no cloud 'other' (there: stub)" in str(wrong.value)
+    assert "no cloud 'other' in `clouds` (there: stub)" in str(wrong.value)
     assert wrong.value.remedy
 
 
@@ -50,12 +50,13 @@ def test_a_password_in_secure_yaml_counts(tmp_path: Path, stub: Stub) -> None:
     ("text", "said"),
     [
         ("clouds: [", "is not YAML in line"),
+        ("clouds: {stub: {auth: {password: *hush}}}", "is not YAML in line 1"),
         ("clouds: {stub: [1, 2]}", "clouds.stub"),
         ("clouds: {stub: {auth: [1]}}", "clouds.stub"),
         ("clouds: {stub: }", "clouds.stub"),
-        ("clouds: 7", "clouds"),
-        ("- a", "clouds"),
-        ("7", "clouds"),
+        ("clouds: 7", "mapping `clouds`"),
+        ("- a", "mapping `clouds`"),
+        ("7", "mapping `clouds`"),
         ("", "no cloud 'stub'"),
         ("clouds: {stub: {auth_type: nonsense, auth: {auth_url: 'http://h'}}}", "clouds.stub"),
         ("clouds: {stub: {profile: nonsense, auth: {auth_url: 'http://h'}}}", "clouds.stub"),
@@ -71,6 +72,7 @@ def test_an_unusable_file_is_explained(tmp_path: Path, text: str, said: str) -> 
     assert said in str(wrong.value)
     assert str(file) in str(wrong.value)
     assert wrong.value.remedy
+    assert "hush" not in str(wrong.value)
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:

@@ -65,9 +65,7 @@ def test_writing_is_never_repeated(cloud: OpenStackCloud, stub: Stub, answer: An
     assert len(stub.asked("POST", SERVERS)) == 1
 
 
-def test_writing_waits_out_a_rate_limit(
-    cloud: OpenStackCloud, stub: Stub, naps: Naps, notices: list[str]
-) -> None:
+def test_writing_waits_out_a_rate_limit(cloud: OpenStackCloud, stub: Stub, naps: Naps, notices: list[str]) -> None:
     told = {"message": "This request was rate-limited.", "code": 413, "retryAfter": "4"}
     limited = Answer(413, {"overLimit": told}, {"Retry-After": "4"})
     stub.on("POST", SERVERS, limited, Answer(202, {"server": {"id": "s1"}}))

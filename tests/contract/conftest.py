@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from pumphouse.clouds.http import Service
 from pumphouse.errors import PumphouseError
 from pumphouse.model import Assignment, Flavor, Image, Project
 from pumphouse.site import load_site
+from tests.labsite import start_lab
 
 REAL = "PUMPHOUSE_REAL_SITE"
 WAIT_S = 120.0
@@ -26,19 +28,27 @@ Undo = Callable[..., None]
 
 
 def _sites() -> list[Any]:
-    return [pytest.param("real", marks=pytest.mark.real)]
+    return ["icehouse", "havana", "grizzly", pytest.param("real", marks=pytest.mark.real)]
 
 
 @pytest.fixture(scope="session", params=_sites())
-def both(request: pytest.FixtureRequest) -> Iterator[Both]:
-    """(source, destination), logged in."""
-    file = os.environ.get(REAL)
-    if not file:
-        pytest.skip(f"{REAL} names no site.yaml of real clouds")
-    clouds = connect_site(load_site(Path(file)))
-    yield clouds
-    for cloud in clouds:
-        cloud.close()
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """(source, destination), logged in: a lab with a source of that release, or the real site."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "real":
+            file = os.environ.get(REAL)
+            if not file:
+                pytest.skip(f"{REAL} names no site.yaml of real clouds")
+            site_file = Path(file)
+        else:
+            # a small page limit: every listing has to go on after the first page
+            lab = start_lab(tmp_path_factory, name="contract", release=request.param, osapi_max_limit=5)
+            stack.callback(lab.stop)
+            site_file = lab.site_file
+        clouds = connect_site(load_site(site_file))
+        for cloud in clouds:
+            stack.callback(cloud.close)
+        yield clouds
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from pumphouse.errors import ActionTimeout, CloudError, Conflict, NotFound
 from pumphouse.model import Flavor, ServerSpec
 from tests.contract.conftest import WAIT_S, Maker, Undo, name
 
-
 PUBLIC_KEY = (
     "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC/QLiSV9ZtR9OZv9kHAXzETG2dG6wKKikUwiGlBiPeS2EW39DcvMAPQV5MUGaF"
     "4ehCvTEubl0zZf/Bhb/9PrKkTrJYMgegXmmeoWF2EE+V7FCHTtOW01/PNETyj8A0WS0IVh82jzslOMGyhNLCXZYDO0fJ4JRR5jAM"

@@ -190,9 +190,7 @@ def test_floating_ip_is_that_very_address(destination: OpenStackCloud, make: Mak
     neutron, project = destination.neutron, make.project()
     assert neutron.floating_pools()[external.name] == ("203.0.113.0/24",)
     assert neutron.find_floating_ip("203.0.113.9") is None
-    made = neutron.create_floating_ip(
-        external_network_id=external.id, project_id=project.id, address="203.0.113.9"
-    )
+    made = neutron.create_floating_ip(external_network_id=external.id, project_id=project.id, address="203.0.113.9")
     make.undo(neutron.delete_floating_ip, made.id)
     assert (made.address, made.pool, made.project_id) == ("203.0.113.9", external.name, project.id)
     assert (made.server_id, made.fixed_address) == (None, None)

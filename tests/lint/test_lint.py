@@ -39,8 +39,7 @@ def test_a_good_template_has_no_problem(tmp_path: Path) -> None:
         *ACTION,
     ]
     parameters = (
-        'site: str = ""  # path\nnames: list[str] = []  # servers\n'
-        "limit: int | None = None  # at most\n# a comment\nratio: float = 0.5  # share, 0 to 1"
+        'site: str = ""  # path\nnames: list[str] = []  # servers\n# a comment\nratio: float = 0.5  # share, 0 to 1'
     )
     assert lint(tmp_path, notebook(*template_cells(*body, parameters=parameters))) == []
 
@@ -103,6 +102,8 @@ def test_bad_body(tmp_path: Path, body: list[Any], rule: str) -> None:
         "x: Path = 1  # strange type",
         'admin_password: str = ""  # never',
         "x: int  # no default",
+        "x: int | None = None  # papermill misses it",
+        'x: str = "a # b"  # papermill cuts it',
         "count: int = 1  # how many\ncount: int = 2  # how many",
         "x: list = [  # cut",
     ],

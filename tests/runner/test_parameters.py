@@ -19,7 +19,7 @@ names: list[str] = []  # servers
 count: int = 1  # how many
 ratio: float = 0.5  # share, 0 to 1
 deep: dict = {}  # anything
-limit: int | None = None  # at most
+limit: int = 0  # at most; 0: no limit
 force: bool = False  # really"""
 
 
@@ -46,8 +46,6 @@ def test_parameters_are_read_with_type_default_and_help() -> None:
         ("site", CommandLineText("null"), "null"),
         ("ratio", 1, 1),
         ("deep", CommandLineText('{"a": [1]}'), {"a": [1]}),
-        ("limit", None, None),
-        ("limit", CommandLineText("null"), None),
         ("force", CommandLineText("true"), True),
     ],
 )
@@ -83,7 +81,7 @@ def test_all_problems_are_named_at_once() -> None:
 
 
 def test_defaults_are_resolved_in_the_templates_order() -> None:
-    assert list(resolve_parameters(known(), {"force": True}).items())[-2:] == [("limit", None), ("force", True)]
+    assert list(resolve_parameters(known(), {"force": True}).items())[-2:] == [("limit", 0), ("force", True)]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_calls_are_resolved_before_anything_runs(tmp_path: Path) -> None:
         ({"schema": 2}, "schema: must be 1"),
         ({"extra": 1}, r"top level: unknown key 'extra' \(known: description, name"),
         ({"steps": []}, "steps: must not be empty"),
-        ({"steps": [{"notebok": "x"}]}, "step 1: .*'notebook' is missing.*unknown key 'notebok'"),
+        ({"steps": [{"notebok": "x"}]}, "step 1: unknown key 'notebok'.*'notebook' is missing"),
         ({"steps": [{"notebook": "x.txt"}]}, "step 1, key notebook"),
         ({"steps": [{"notebook": "x.ipynb"}]}, r"step 1, key notebook: Notebook .*x\.ipynb cannot be read"),
         ({"steps": [{"notebook": "../notebooks/one.ipynb", "as": "x"}]}, "'as' needs key 'for_each'"),

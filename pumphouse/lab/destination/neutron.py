@@ -113,7 +113,7 @@ class Collection:
         """A record as an element of a list."""
         return self.view(record, caller)
 
-    def before_list(self, caller: Caller) -> None:
+    def before_list(self, caller: Caller, request: web.Request) -> None:
         """What has to exist before anything is listed."""
 
     async def create(self, request: web.Request) -> web.Response:
@@ -131,7 +131,7 @@ class Collection:
     async def index(self, request: web.Request) -> web.Response:
         """``GET`` of the collection."""
         caller = self.cloud.authenticate(request)
-        self.before_list(caller)
+        self.before_list(caller, request)
         found = [self.view_listed(item, caller) for item in self.table.values() if self.visible(item, caller)]
         found = self._filtered(found, request)
         body: Json = {}

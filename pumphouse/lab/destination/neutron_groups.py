@@ -115,10 +115,12 @@ class SecurityGroups(Collection):
         """Attributes that a list may be filtered by."""
         return ("id", "name", "project_id", "tenant_id", "description", "shared", "stateful", "tags", "revision_number")
 
-    def before_list(self, caller: Caller) -> None:
-        """The caller's project has its default group from the first look on."""
-        if caller.project_id:
-            ensure_default(self.cloud, caller.project_id)
+    def before_list(self, caller: Caller, request: web.Request) -> None:
+        """The project that is asked for, or else the caller's, has its default group from the first look on."""
+        asked = request.query.get("project_id") or request.query.get("tenant_id")
+        project_id = asked if asked and caller.is_admin else caller.project_id
+        if project_id:
+            ensure_default(self.cloud, project_id)
 
     def view(self, record: Json, caller: Caller) -> Json:
         """A group with its rules."""
@@ -193,7 +195,7 @@ class Rules(Collection):
         """Attributes that a list may be filtered by."""
         return (*_SAME, "id", "security_group_id", "project_id", "tenant_id", "description", "revision_number")
 
-    def before_list(self, caller: Caller) -> None:
+    def before_list(self, caller: Caller, request: web.Request) -> None:
         """The caller's project has its default group from the first look on."""
         if caller.project_id:
             ensure_default(self.cloud, caller.project_id)

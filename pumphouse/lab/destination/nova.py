@@ -53,7 +53,7 @@ def _wanted(request: web.Request) -> int:
 
 def minor(request: web.Request) -> int:
     """The request's microversion: 26 for 2.26."""
-    return int(request[MICROVERSION])
+    return request[MICROVERSION]
 
 
 def only_below(request: web.Request, first_gone: int) -> None:

@@ -16,7 +16,7 @@ from pumphouse.lab.destination.nova_hosts import ZONE
 from pumphouse.lab.destination.nova_machine import build
 from pumphouse.lab.destination.nova_quotas import within_quota
 from pumphouse.lab.destination.state import Caller, Cloud, Server
-from pumphouse.lab.destination.web import Fault, Json, answer, new_id, now, read_json, validate
+from pumphouse.lab.destination.web import REQUEST_ID, Fault, Json, answer, new_id, now, read_json, validate
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 255}
 _UUID = {"type": "string", "format": "uuid"}
@@ -263,7 +263,7 @@ def action_record(server: Server, action: str, request: web.Request, caller: Cal
     return {
         "action": action,
         "instance_uuid": server.id,
-        "request_id": request["request_id"],
+        "request_id": request[REQUEST_ID],
         "user_id": caller.user_id,
         "project_id": caller.project_id,
         "start_time": now().strftime("%Y-%m-%dT%H:%M:%S.000000"),

@@ -20,8 +20,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 Json = dict[str, Any]
 SERVICE: web.AppKey[str] = web.AppKey("service", str)
-REQUEST_ID = "request_id"
-MICROVERSION = "microversion"
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+MICROVERSION: web.RequestKey[int] = web.RequestKey("microversion", int)
 
 _MAX_JSON_BYTES = 16 * 1024 * 1024
 _REASONS = {

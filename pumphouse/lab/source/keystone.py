@@ -252,10 +252,11 @@ class Keystone:
 
     def duplicate(self, kind: str, name: object) -> ApiFault:
         """The 409 of a taken name; it leaks the database's own words, as 2014's Keystone does."""
+        entry, key = (name, "name") if kind == "role" else (f"default-{name}", "domain_id")
         return ApiFault(
             409,
             f"Conflict occurred attempting to store {kind}. "
-            f"(IntegrityError) (1062, u\"Duplicate entry 'default-{name}' for key 'domain_id'\")",
+            f"(IntegrityError) (1062, u\"Duplicate entry '{entry}' for key '{key}'\")",
         )
 
 

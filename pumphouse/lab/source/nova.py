@@ -237,8 +237,8 @@ class Nova:
     def page(self, request: web.Request, items: list[Any], ids: list[str]) -> tuple[list[Any], list[dict[str, str]]]:
         """One page of a listing and its links.
 
-        The ``next`` link appears only when the page is as long as the ``limit`` that was asked for (so never when the
-        service cut a larger one down), and leads to the brief listing even from the detailed one: Nova's own bugs.
+        The ``next`` link appears when the page is as long as it may be, and leads to the brief listing even from the
+        detailed one: Nova's own bug.
         """
         query = request.query
         marker = query.get("marker")
@@ -249,15 +249,26 @@ class Nova:
             ids = ids[ids.index(marker) + 1 :]
         cap = self.state.osapi_max_limit
         asked = self._limit(query.get("limit"))
-        page = items[: min(cap, asked if asked is not None else cap)]
-        fallback = cap if self.state.release.next_link_without_limit else 0
-        full = asked if asked is not None else fallback
-        if not page or not full or len(page) != full:
+        full = min(cap, asked if asked is not None else cap)
+        page = items[:full]
+        if not page or len(page) != full or (asked is None and not self.state.release.next_link_without_limit):
             return page, []
         kind = request.path.split("/")[3]
         rest = {**{k: v for k, v in query.items() if k != "marker"}, "marker": ids[len(page) - 1]}
         href = f"{self.state.endpoints.nova}/v2/{self.caller(request).project_id}/{kind}?{urlencode(rest)}"
         return page, [{"rel": "next", "href": href}]
+
+    def limited(self, request: web.Request, items: list[Any]) -> list[Any]:
+        """A slice by ``offset`` and ``limit``, as some older listings page (nova/api/openstack/common.py, ``limited``)."""
+        cap = self.state.osapi_max_limit
+        asked = self._limit(request.query.get("limit"))
+        try:
+            offset = int(request.query.get("offset", "0"))
+        except ValueError:
+            raise ApiFault(400, "offset param must be an integer") from None
+        if offset < 0:
+            raise ApiFault(400, "offset param must be positive")
+        return items[offset : offset + min(cap, asked or cap)]
 
     def _limit(self, text: str | None) -> int | None:
         if text is None:

@@ -88,7 +88,8 @@ class SecurityGroups:
         everybody = caller.is_admin and request.query.get("all_tenants", "0").lower() in ("1", "true")
         found = [g for g in self.state.groups.values() if everybody or g.project_id == caller.project_id]
         found.sort(key=lambda g: (g.project_id, g.name))
-        return json_answer({"security_groups": [group_view(self.state, g) for g in found]})
+        page = self.nova.limited(request, found)
+        return json_answer({"security_groups": [group_view(self.state, g) for g in page]})
 
     async def group(self, request: web.Request) -> web.Response:
         """GET /os-security-groups/ID"""

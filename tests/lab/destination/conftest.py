@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import openstack
 import pytest
+from keystoneauth1.identity import v3
+from keystoneauth1.session import Session
 from openstack.connection import Connection
 
 from pumphouse.lab.destination import DestinationInfo, start
@@ -21,6 +23,9 @@ from pumphouse.lab.world import Layer2, Timing, World
 QUICK = Timing(
     boot_s=0.3, stop_s=0.1, start_s=0.1, delete_s=0.05, reboot_s=0.1, guest_boot_s=0.05, image_mib_per_s=20000.0
 )
+
+# openstacksdk warns about its own use of what it is going to remove
+SDK_WARNINGS = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
 
 @dataclass
@@ -33,23 +38,29 @@ class Running:
 
     def connect(self, username: str = "", password: str = "", project: str = "") -> Connection:
         """openstacksdk as somebody (the administrator by default)."""
-        return openstack.connect(
-            load_yaml_config=False,
-            load_envvars=False,
-            auth_url=self.info.auth_url,
+        auth = v3.Password(
+            self.info.auth_url,
             username=username or self.info.admin_username,
             password=password or self.info.admin_password,
             project_name=project or self.info.admin_project,
             user_domain_id="default",
             project_domain_id="default",
-            region_name=self.info.region,
         )
+        return Connection(session=Session(auth=auth), region_name=self.info.region)
 
     def inside(self, function: Callable[[], Any]) -> Any:
         """Call something in the lab's own thread and return what it returned."""
         result: Future[Any] = Future()
         self.loop.call_soon_threadsafe(lambda: result.set_result(function()))
         return result.result(10)
+
+
+def wait_until(ready: Callable[[], bool], *, timeout_s: float = 15.0) -> None:
+    """Look again and again until something is so; fails when it does not come."""
+    end = time.monotonic() + timeout_s
+    while not ready():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
 
 
 def free_port() -> int:

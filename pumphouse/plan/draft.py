@@ -1,0 +1,42 @@
+"""What a move plan is drafted from and grows into: two snapshots in, steps, notes and findings out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pumphouse.findings import Finding
+from pumphouse.inventory import Snapshot
+from pumphouse.plan.model import Note, PlannedStep
+from pumphouse.site import Site
+
+
+@dataclass
+class Draft:
+    """A plan in the making. ``secrets`` are names of users whose one-time secret we hold from an earlier plan."""
+
+    source: Snapshot
+    destination: Snapshot
+    site: Site
+    secrets: frozenset[str] = frozenset()
+    steps: dict[str, PlannedStep] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    copy_bytes: int = 0
+
+    def block(self, code: str, obj: str, message: str, remedy: str) -> None:
+        """Note what keeps the plan from running."""
+        self.findings.append(Finding("block", code, obj, message, remedy))
+
+    def warn(self, code: str, obj: str, message: str, remedy: str = "") -> None:
+        """Note what an operator should know."""
+        self.findings.append(Finding("warn", code, obj, message, remedy))
+
+    def add(self, key: str, **fields: Any) -> str:
+        """Add a step, unless there is one of that key (its kind is the key's first part); returns the key."""
+        if key not in self.steps:
+            fields.setdefault("phase", "prepare")
+            fields.setdefault("changes", "destination")
+            fields.setdefault("kind", key.partition(":")[0])
+            self.steps[key] = PlannedStep(key=key, **fields)
+        return key

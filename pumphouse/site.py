@@ -8,6 +8,7 @@ from ``site.yaml``.
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ import yaml
 from pumphouse.errors import SiteError
 
 SCHEMA_VERSION = 1
+#: Environment variable that names the site file where none is given.
+SITE_VARIABLE = "PUMPHOUSE_SITE"
 
 _NAME = {"type": "string", "minLength": 1}
 _PROBE = {
@@ -120,12 +123,13 @@ class Site:
         return self.work_dir / "handover-secrets.yaml"
 
 
-def load_site(path: str | Path) -> Site:
+def load_site(path: str | Path = "") -> Site:
     """Read and validate a ``site.yaml`` (read only, no network).
 
+    :param path: empty: the file that the environment variable ``PUMPHOUSE_SITE`` names, else ``site.yaml`` here.
     :raises SiteError: naming file, key and remedy.
     """
-    file = Path(path).expanduser().resolve()
+    file = Path(path or os.environ.get(SITE_VARIABLE) or "site.yaml").expanduser().resolve()
     try:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

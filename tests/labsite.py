@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import openstack
+import openstack.warnings
 import pytest
 import requests
 import yaml
@@ -83,12 +85,15 @@ class LabSite:
 
     def connect(self, entry: str = "old", **overrides: Any) -> openstack.connection.Connection:
         """An openstacksdk connection with an entry of ``clouds.yaml``."""
-        config = openstack.config.OpenStackConfig(
-            config_files=[str(self.clouds_file)],
-            secure_files=[str(self.directory / "secure.yaml")],
-            envvar_prefix="NO_",
-        )
-        return openstack.connection.Connection(config=config.get_one(cloud=entry, **overrides))
+        with warnings.catch_warnings():
+            # the SDK warns of its own defaults
+            warnings.simplefilter("ignore", openstack.warnings.OpenStackDeprecationWarning)
+            config = openstack.config.OpenStackConfig(
+                config_files=[str(self.clouds_file)],
+                secure_files=[str(self.directory / "secure.yaml")],
+                load_envvars=False,
+            )
+            return openstack.connection.Connection(config=config.get_one(cloud=entry, **overrides))
 
     def stop(self) -> None:
         """End the lab."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def main() -> None:
     facts = [derive(number, row, names) for number, row in enumerate(rows)]
     lines = ",\n".join(json.dumps(fact, sort_keys=True, ensure_ascii=False) for fact in facts)
     given.output.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-    print(f"{len(facts)} exchanges, {len(set(names.values()))} named objects, {given.output.stat().st_size} bytes")
+    summary = f"{len(facts)} exchanges, {len(set(names.values()))} named objects, {given.output.stat().st_size} bytes"
+    sys.stdout.write(summary + "\n")
 
 
 def name_ids(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -183,7 +185,8 @@ def scrub(value: Any, names: dict[str, str]) -> Any:
 def shape(value: Any, key: str = "") -> Any:
     """A JSON value's structure.
 
-    A scalar is its type's name; a list is ``[one shape for all items]``; an object is its keys, those that not every
+    A scalar is its type's name; a list is ``[one shape for all items]`` (with a second item ``?`` where some of
+    the lists were empty); an object is its keys, those that not every
     item of the same list has marked with ``?``; ``{"*": shape}`` is an object whose keys are data.
     """
     if isinstance(value, dict):
@@ -209,7 +212,8 @@ def merge(shapes: list[Any]) -> Any:
         return merged
     if all(isinstance(item, list) for item in shapes):
         known = [item[0] for item in shapes if item[0] != "any"]
-        return [merge(known)]
+        sometimes_empty = any(item[0] == "any" or len(item) > 1 for item in shapes)
+        return [merge(known), "?"] if known and sometimes_empty else [merge(known)]
     flat = sorted({part for item in shapes if isinstance(item, str) for part in item.split("|")})
     others = [item for item in shapes if not isinstance(item, str)]
     return merge(others) if others else "|".join(flat)

@@ -6,6 +6,7 @@ import getpass
 import json
 import sys
 from dataclasses import asdict
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
@@ -16,7 +17,6 @@ from pumphouse.errors import PlanError
 from pumphouse.findings import Finding, blocking, ordered
 from pumphouse.inventory import BUILDERS
 from pumphouse.journal import Journal, StepState
-from pumphouse.lab.cli import lab_group
 from pumphouse.plan.model import Plan
 from pumphouse.runner.cli import json_option, lint_command, one_paragraph, records_group, run_command, site_option
 from pumphouse.session import begin, make_report
@@ -200,4 +200,5 @@ def _quiet(_line: str) -> None:
 main.add_command(run_command)
 main.add_command(records_group)
 main.add_command(lint_command)
-main.add_command(lab_group)
+for _entry in sorted(entry_points(group="pumphouse.commands"), key=lambda entry: entry.name):
+    main.add_command(_entry.load(), _entry.name)

@@ -203,7 +203,7 @@ class NovaCompute(Compute):
         # Grizzly's addresses carry no MAC, and its list of interfaces no network: clear with one interface only
         if not server.addresses or all(address.mac for address in server.addresses):
             return server
-        answer = self._api.find(
+        answer = self._api.maybe(
             path("servers", server.id, "os-virtual-interfaces"), f"list interfaces of server {server.id}"
         )
         macs = [doc.text("mac_address") for doc in answer.docs("virtual_interfaces")] if answer is not None else []

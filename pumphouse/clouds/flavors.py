@@ -62,7 +62,7 @@ class Flavors:
         self._api.delete(path("flavors", flavor_id), f"delete flavor {flavor_id}")
 
     def _complete(self, flavor: Flavor) -> Flavor:
-        answer = self._api.find(path("flavors", flavor.id, "os-extra_specs"), f"read specs of flavor {flavor.id}")
+        answer = self._api.maybe(path("flavors", flavor.id, "os-extra_specs"), f"read specs of flavor {flavor.id}")
         specs = answer.mapping("extra_specs") if answer is not None else {}
         return replace(flavor, extra_specs=specs, access_project_ids=self._access(flavor))
 
@@ -70,7 +70,7 @@ class Flavors:
         if flavor.is_public:
             return ()
         doing = f"read the access list of flavor {flavor.id}"
-        answer = self._api.find(path("flavors", flavor.id, "os-flavor-access"), doing)
+        answer = self._api.maybe(path("flavors", flavor.id, "os-flavor-access"), doing)
         return tuple(doc.text("tenant_id") for doc in answer.docs("flavor_access")) if answer is not None else ()
 
     def _set_access(self, flavor: Flavor) -> None:

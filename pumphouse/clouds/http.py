@@ -39,6 +39,8 @@ _ATTEMPTS = 4
 _TIMEOUTS = 2
 _RATE_BUDGET_S = 300.0
 _CONNECT_S = 10.0
+_WORDS_404 = frozenset({"image"})
+"""Services whose own "no such object" is HTML; all others say it in JSON, so that HTML is a proxy's or a wrong path's."""
 _WORKERS = 8
 
 
@@ -208,6 +210,9 @@ class Wire:
         :param accept: statuses of 300 and above that count as answers.
         """
 
+        if not anonymous:
+            self.access()
+
         def once() -> Reply:
             return self._once(
                 method, url, doing, service, accept,
@@ -254,9 +259,17 @@ class Wire:
         except Exception as error:
             raise self._foreign(error, url, doing, service) from error
         self._local.request_id = request_id(response.headers)
+        self.secrets.add(response.request.headers.get("X-Auth-Token"))
         if response.status_code >= 300 and response.status_code not in accept:
             text = self.secrets.redact(fault_text(body, response.status_code))
             intro = f"Cloud '{self.cloud}' could not {doing}: {service}"
+            if response.status_code == 404 and service not in _WORDS_404 and not body.lstrip().startswith(b"{"):
+                raise ApiError(
+                    f"{intro} at {response.url.partition('?')[0]} answered 404, but not in its own words: {text}",
+                    status=404,
+                    request_id=request_id(response.headers),
+                    remedy="this says nothing about the object; look for a proxy before the service, or a wrong endpoint.",
+                )
             raise api_error(response.status_code, response.headers, body, intro=intro, text=text)
         return Reply(response, f"Cloud '{self.cloud}' ({service}), asked to {doing},")
 
@@ -365,6 +378,15 @@ class Service:
             return self.get(path, doing, **params)
         except NotFound:
             return None
+
+    def maybe(self, path: str, doing: str, /) -> Doc | None:
+        """Read one document of an extension that a cloud may lack; None on any 404."""
+        try:
+            return self.get(path, doing)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
 
     def post(self, path: str, body: Any, doing: str, *, repeatable: bool = False, secret: bool = False) -> Reply:
         """Make something."""

@@ -54,7 +54,7 @@ class ImagesV2(Images):
         require_active(image, self._api)
         reply = self._api.call(
             "GET", path("images", image_id, "file"), f"download image {image_id}", repeatable=True,
-            headers={"Accept": "application/octet-stream"}, stream=True,
+            headers={"Accept": "application/octet-stream", "Accept-Encoding": "identity"}, stream=True,
         )  # fmt: skip
         return verified(reply, image, self._api, chunk_bytes)
 

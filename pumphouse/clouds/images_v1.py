@@ -43,7 +43,7 @@ class ImagesV1(Images):
         require_active(image, self._api)
         reply = self._api.call(
             "GET", path("images", image_id), f"download image {image_id}", repeatable=True,
-            headers={"Accept": "application/octet-stream"}, stream=True,
+            headers={"Accept": "application/octet-stream", "Accept-Encoding": "identity"}, stream=True,
         )  # fmt: skip
         return verified(reply, image, self._api, chunk_bytes)
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,8 @@ def status(directory: str | Path) -> LabInfo:
 def up(directory: str | Path, options: LabOptions | None = None) -> LabInfo:
     """Start a lab in a directory and wait until it serves; one that runs there already is left as it is.
 
+    Journal, records and work of an earlier lab in that directory are moved to ``earlier/TIME/``: its clouds are gone.
+
     :raises PumphouseError: when it does not come up, with the end of its log.
     """
     from pumphouse.lab.server import LabOptions
@@ -91,28 +94,53 @@ def up(directory: str | Path, options: LabOptions | None = None) -> LabInfo:
     path = info.directory
     path.mkdir(parents=True, exist_ok=True)
     (path / "lab.json").unlink(missing_ok=True)
+    _set_aside(path)
     command = [sys.executable, "-m", "pumphouse.lab", "serve", "--dir", str(path)]
     for name, value in asdict(options).items():
         command += [f"--{name.replace('_', '-')}", str(value)]
     log = path / "lab.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    pid = _spawn(command, log)
+    stamp = start_stamp(pid)
     deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
+    while time.monotonic() < deadline and not _has_ended(pid):
         info = status(path)
         if info.running:
             return info
         time.sleep(0.05)
-    _end(process.pid, start_stamp(process.pid))
+    _end(pid, stamp)
     tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
     raise PumphouseError(
-        f"The lab in {path} did not come up (exit code {process.poll()}). Its log ends with:\n{tail}",
+        f"The lab in {path} did not come up. Its log ends with:\n{tail}",
         remedy=f"read {log}; if ports or addresses are the trouble, stop other labs first.",
     )
+
+
+def _set_aside(path: Path) -> None:
+    # a journal of clouds that are gone would be believed: ids are the same in every lab
+    kept = [path / name for name in ("journal.db", "journal.db-wal", "journal.db-shm", "records", "work")]
+    kept = [item for item in kept if item.exists()]
+    if kept:
+        folder = path / "earlier" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        folder.mkdir(parents=True)
+        for item in kept:
+            item.rename(folder / item.name)
+
+
+def _spawn(command: list[str], log: Path) -> int:
+    # posix_spawn, as a Popen object that is let go while its process lives is a ResourceWarning
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return start_stamp(pid) is None
 
 
 def down(directory: str | Path) -> LabInfo:
@@ -137,15 +165,7 @@ def _end(pid: int, stamp: str | None) -> bool:
             return True
         os.kill(pid, number)
         while time.monotonic() < deadline:
-            _reap(pid)
-            if start_stamp(pid) != stamp:
+            if _has_ended(pid) or start_stamp(pid) != stamp:
                 return True
             time.sleep(0.02)
     return False
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return

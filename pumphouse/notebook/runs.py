@@ -19,6 +19,7 @@ _RESULT_TONES = {
     "never left the source": GOOD,
     "failed": BAD,
     "untouched": OFF,
+    "rolled back": OFF,
     "prepared": BUSY,
 }
 

@@ -7,18 +7,23 @@ from typing import Any
 
 from pumphouse.findings import Finding
 from pumphouse.inventory import Snapshot
+from pumphouse.model import Server
 from pumphouse.plan.model import Note, PlannedStep
 from pumphouse.site import Site
 
 
 @dataclass
 class Draft:
-    """A plan in the making. ``secrets`` are names of users whose one-time secret we hold from an earlier plan."""
+    """A plan in the making, for ``servers``.
+
+    ``secrets`` are names of users whose one-time secret we hold from an earlier plan.
+    """
 
     source: Snapshot
     destination: Snapshot
     site: Site
     secrets: frozenset[str] = frozenset()
+    servers: tuple[Server, ...] = ()
     steps: dict[str, PlannedStep] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)

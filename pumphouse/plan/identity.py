@@ -7,7 +7,6 @@ from typing import Any
 from pumphouse.model import Project, Server, User
 from pumphouse.plan.draft import Draft
 from pumphouse.plan.model import Note
-from pumphouse.plan.networks import add_security_group
 
 #: Roles that current policies let boot servers (compared without case).
 BOOTING_ROLES = frozenset({"member", "admin"})
@@ -17,8 +16,8 @@ ROLE_NAMES = {"_member_": "member"}
 OPERATOR_ROLE = "@operator"
 
 
-def add_project(draft: Draft, project_id: str) -> None:
-    """A project with its people, their roles in it and its security groups."""
+def add_project(draft: Draft, project_id: str) -> Project:
+    """A project; one that Keystone no longer has is planned by its id, beside the finding that says so."""
     project = draft.source.project(project_id)
     if project is None:
         draft.block(
@@ -54,13 +53,16 @@ def add_project(draft: Draft, project_id: str) -> None:
         },
         undo="deleted, if pumphouse made it",
     )
+    return project
+
+
+def add_people(draft: Draft, project: Project) -> None:
+    """Everybody who has a role in the project, with these roles; call it when all projects are planned."""
     for assignment in draft.source.assignments_of(project.id):
         user = draft.source.user(assignment.user_id)
         if user is None or _is_operator(draft, user):
             continue
         _assignment(draft, project, user, assignment.role_id)
-    for group in draft.source.security_groups_of(project.id):
-        add_security_group(draft, project, group)
 
 
 def _is_operator(draft: Draft, user: User) -> bool:

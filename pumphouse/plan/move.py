@@ -8,9 +8,17 @@ from pumphouse.inventory import Inventory
 from pumphouse.model import Server
 from pumphouse.plan.draft import Draft
 from pumphouse.plan.fingerprint import fingerprint
-from pumphouse.plan.identity import acting, add_project
+from pumphouse.plan.identity import acting, add_people, add_project
 from pumphouse.plan.model import Note, Plan, PlanServer, order
-from pumphouse.plan.networks import add_floating_ips, add_port, groups_of, port_id
+from pumphouse.plan.networks import (
+    add_floating_ips,
+    add_port,
+    add_security_group,
+    fixed_ips,
+    groups_of,
+    port_id,
+    port_name,
+)
 from pumphouse.plan.resources import add_flavor, add_image, add_keypair
 from pumphouse.selection import Selection
 from pumphouse.site import Site
@@ -31,17 +39,20 @@ def plan_move(
     if inventory.destination is None:
         raise SelectionError("A move needs both clouds' inventories.", remedy="take the destination's too.")
     draft = Draft(inventory.source, inventory.destination, site, secrets_known)
-    servers = [_server(draft, server_id) for server_id in selection.server_ids]
-    for project_id in sorted({server.project_id for server in servers}):
-        add_project(draft, project_id)
-    for server in servers:
+    draft.servers = tuple(_server(draft, server_id) for server_id in selection.server_ids)
+    projects = [add_project(draft, project_id) for project_id in sorted({s.project_id for s in draft.servers})]
+    for project in projects:
+        add_people(draft, project)
+        for group in draft.source.security_groups_of(project.id):
+            add_security_group(draft, project, group)
+    for server in draft.servers:
         _add_server(draft, server)
     plan = Plan(
         kind="move",
         source=draft.source.facts.cloud,
         destination=draft.destination.facts.cloud,
         selection_digest=selection.digest,
-        servers=tuple(_plan_server(draft, server) for server in servers),
+        servers=tuple(_plan_server(draft, server) for server in draft.servers),
         steps=order(draft.steps.values()),
         notes=tuple(sorted(set(draft.notes), key=lambda note: (note.object, note.text))),
         copy_bytes=draft.copy_bytes,
@@ -71,7 +82,7 @@ def _plan_server(draft: Draft, server: Server) -> PlanServer:
         project=project.name if project else server.project_id,
         host=server.host,
         status=server.status,
-        addresses=tuple(address.address for address in server.addresses),
+        addresses=tuple(address.address for address in fixed_ips(server)),
         floating_ips=tuple(sorted(server.floating_ips)),
         fingerprint=fingerprint(server),
         flavor=flavor.name if flavor else server.flavor_id,
@@ -87,17 +98,25 @@ def _add_server(draft: Draft, server: Server) -> None:
     image = add_image(draft, server.image_id, server)
     keypair, key_name = add_keypair(draft, server, who, who_needs)
     groups = groups_of(draft, server)
-    ports = [port for a in server.addresses if (port := add_port(draft, server, a.network, a.address, a.mac, groups))]
-    if not server.addresses:
+    fixed = fixed_ips(server)
+    ports = [port for a in fixed if (port := add_port(draft, server, a, groups))]
+    if not fixed:
         draft.block(
             "no-address",
             label,
             "it has no fixed IP, so its identity on the network cannot be kept.",
             "leave it out.",
         )
-    if flavor is None or image is None or len(ports) != len(server.addresses):
+    if len(fixed) != len(server.addresses):
+        draft.block(
+            "ipv6-not-carried",
+            label,
+            f"its IPv6 addresses stay behind: {', '.join(a.address for a in server.addresses if a not in fixed)}.",
+            "accept `ipv6-not-carried` to move it with its IPv4 addresses alone, or leave it out.",
+        )
+    if flavor is None or image is None or not ports or len(ports) != len(fixed):
         return
-    address = server.addresses[0].address if server.addresses else None
+    address = fixed[0].address
     draft.notes.append(
         Note(label, f"is rebuilt from image {draft.steps[image].params['image']['name']}: root-disk changes are lost")
     )
@@ -124,8 +143,8 @@ def _add_server(draft: Draft, server: Server) -> None:
             "name": server.name,
             "flavor_id": server.flavor_id,
             "image_id": server.image_id,
-            "port_ids": [port_id(server, a.address) for a in server.addresses],
-            "addresses": [{"address": a.address, "mac": a.mac} for a in server.addresses],
+            "port_ids": [port_id(server, a.address) for a in fixed],
+            "addresses": [{"address": a.address, "mac": a.mac} for a in fixed],
             "key_name": key_name,
             "metadata": dict(sorted(server.metadata.items())),
             "config_drive": server.config_drive,
@@ -175,6 +194,14 @@ def _check_state(draft: Draft, server: Server) -> None:
             label,
             f"({server.id}) has volumes attached ({', '.join(server.volume_ids)}): only ephemeral servers move.",
             "detach the volumes, or leave the server out.",
+        )
+    moved = [p.server_id for p in draft.destination.ports if p.name == port_name(server) and p.server_id]
+    if moved:
+        draft.block(
+            "already-moved",
+            label,
+            f"({server.id}) has a copy at {draft.destination.facts.cloud} already, {moved[0]}.",
+            "leave it out; go on with the plan that moved it, or roll that back first.",
         )
     down = [
         s for s in draft.source.services if s.binary == "nova-compute" and s.host == server.host and s.state != "up"

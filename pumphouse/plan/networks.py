@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from pumphouse.model import Network, Project, SecurityGroup, Server
+from pumphouse.model import Address, Network, Project, SecurityGroup, Server
 from pumphouse.plan.addresses import free_slice
 from pumphouse.plan.draft import Draft
 from pumphouse.plan.model import Note
@@ -76,11 +76,15 @@ def _network(draft: Draft, label: str, server: Server) -> str | None:
         )
         return None
     network = networks[0]
+    key = f"network:{network.id}"
+    if key in draft.steps:
+        return key
     name = draft.site.networks.get(label, label)
     existing = [n for n in draft.destination.networks if n.name == name and not n.external]
+    owner = network.project_id if f"project:{network.project_id}" in draft.steps else None
     gateway, pool = None, None
     if existing:
-        _check_existing(draft, network, existing[0])
+        _check_existing(draft, network, existing)
     elif label in draft.site.networks:
         draft.block(
             "network-missing",
@@ -88,12 +92,21 @@ def _network(draft: Draft, label: str, server: Server) -> str | None:
             f"site.yaml maps it to {name}, which {draft.destination.facts.cloud} does not have.",
             "correct destination.networks in site.yaml, or leave the entry out: pumphouse then makes the network.",
         )
+    elif network.project_id != owner:
+        draft.block(
+            "network-foreign",
+            f"network {label}",
+            f"belongs to project {network.project_id}, which is not moved, so that nobody would own it at the "
+            f"destination.",
+            "move a server of that project as well, or make the network by hand and map it in site.yaml, "
+            "destination.networks.",
+        )
     else:
         gateway, pool = _slice(draft, network)
     return draft.add(
-        f"network:{network.id}",
+        key,
         title=f"network {name} {network.cidr}",
-        needs=(f"project:{network.project_id}",) if network.project_id else (),
+        needs=(f"project:{owner}",) if owner else (),
         params={
             "source_id": network.id,
             "source_name": label,
@@ -103,24 +116,24 @@ def _network(draft: Draft, label: str, server: Server) -> str | None:
             "dns": list(network.dns),
             "pools": [list(pool)] if pool else [],
             "shared": network.project_id is None,
-            "project_id": network.project_id,
+            "project_id": owner,
         },
         undo="deleted, if pumphouse made it",
     )
 
 
 def _used(draft: Draft, network: Network) -> set[str]:
-    used = {a.address for s in draft.source.servers for a in s.addresses if a.network == network.name}
+    used = {a.address for s in draft.source.servers for a in fixed_ips(s) if a.network == network.name}
     return used | ({network.gateway_ip} if network.gateway_ip else set())
 
 
 def _slice(draft: Draft, network: Network) -> tuple[str | None, tuple[str, str] | None]:
-    found = free_slice(str(network.cidr), _used(draft, network))
+    found = free_slice(network.cidr, _used(draft, network)) if network.cidr else None
     if found is None:
         draft.block(
             "network-full",
             f"network {network.name}",
-            f"{network.cidr} has no free run of addresses for the destination's gateway and DHCP.",
+            f"{network.cidr or 'It has no IPv4 range: it'} has no free run of addresses for the destination's gateway and DHCP.",
             "make the destination's network by hand and map it in site.yaml, destination.networks.",
         )
         return None, None
@@ -136,23 +149,31 @@ def _slice(draft: Draft, network: Network) -> tuple[str | None, tuple[str, str] 
     return gateway, (first, last)
 
 
-def _check_existing(draft: Draft, source: Network, existing: Network) -> None:
-    if existing.cidr != source.cidr:
+def _check_existing(draft: Draft, source: Network, existing: list[Network]) -> None:
+    name, cloud = existing[0].name, draft.destination.facts.cloud
+    if len(existing) > 1:
+        draft.block(
+            "network-ambiguous",
+            f"network {source.name}",
+            f"{len(existing)} networks are called {name} at {cloud}: {', '.join(n.id for n in existing)}.",
+            "rename all but one, or map it to another name in site.yaml, destination.networks.",
+        )
+    elif existing[0].cidr != source.cidr:
         draft.block(
             "network-differs",
             f"network {source.name}",
-            f"{existing.name} at {draft.destination.facts.cloud} has {existing.cidr}, the source has {source.cidr}.",
+            f"{name} at {cloud} has {existing[0].cidr}, the source has {source.cidr}.",
             "map it to a network of the same CIDR in site.yaml, destination.networks.",
         )
 
 
-def add_port(draft: Draft, server: Server, label: str, address: str, mac: str | None, groups: list[str]) -> str | None:
+def add_port(draft: Draft, server: Server, fixed: Address, groups: list[str]) -> str | None:
     """The port that holds one address of the server; None when its network is not known."""
-    network = _network(draft, label, server)
+    network = _network(draft, fixed.network, server)
     if network is None:
         return None
+    address, name = fixed.address, port_name(server)
     step = draft.steps[network]
-    name = f"pumphouse {server.id}"
     taken = [p for p in draft.destination.ports if p.address == address and p.name != name]
     here = [n.id for n in draft.destination.networks if n.name == step.params["name"] and not n.external]
     taken = [p for p in taken if p.network_id in here]
@@ -178,7 +199,7 @@ def add_port(draft: Draft, server: Server, label: str, address: str, mac: str | 
             "network_id": step.params["source_id"],
             "project_id": server.project_id,
             "address": address,
-            "mac": mac,
+            "mac": fixed.mac,
             "security_group_ids": groups,
         },
         server_id=server.id,
@@ -203,17 +224,25 @@ def add_floating_ips(draft: Draft, server: Server, stop: str) -> list[str]:
             continue
         taken = draft.destination.floating_ip(floating.address)
         project = draft.source.project(server.project_id)
-        own = draft.destination.project_named(project.name if project else server.project_id)
-        if taken is not None and (own is None or taken.project_id != own.id or taken.fixed_address is not None):
+        there = draft.destination.project_named(project.name if project else server.project_id)
+        if taken is not None and (there is None or taken.project_id != there.id or taken.fixed_address is not None):
             draft.block(
                 "floating-ip-taken",
                 f"floating IP {floating.address}",
                 f"of server {server.name} is held at {draft.destination.facts.cloud} by project {taken.project_id}.",
                 "release it at the destination.",
             )
-        fixed = floating.fixed_address or server.addresses[0].address
-        label = next((a.network for a in server.addresses if a.address == fixed), server.addresses[0].network)
-        network = _network(draft, label, server)
+        own = fixed_ips(server)
+        fixed = next((a for a in own if a.address == (floating.fixed_address or own[0].address)), None)
+        if fixed is None:
+            draft.block(
+                "floating-ip-unclear",
+                f"floating IP {floating.address}",
+                f"of server {server.name} is bound to {floating.fixed_address}, which is not one of its fixed IPs.",
+                "take the inventory again; if it stays so, associate it anew in the source.",
+            )
+            continue
+        network = _network(draft, fixed.network, server)
         if network is None:
             continue
         router = draft.add(
@@ -227,7 +256,7 @@ def add_floating_ips(draft: Draft, server: Server, stop: str) -> list[str]:
             },
             undo="deleted, if pumphouse made it",
         )
-        port = port_id(server, fixed)
+        port = port_id(server, fixed.address)
         steps.append(
             draft.add(
                 f"floating-ip:{floating.address}",
@@ -238,7 +267,7 @@ def add_floating_ips(draft: Draft, server: Server, stop: str) -> list[str]:
                 params={
                     "address": floating.address,
                     "server_id": server.id,
-                    "fixed_address": fixed,
+                    "fixed_address": fixed.address,
                     "project_id": server.project_id,
                     "port_id": port,
                     "external_network_id": external[0].id,
@@ -248,6 +277,16 @@ def add_floating_ips(draft: Draft, server: Server, stop: str) -> list[str]:
             )
         )
     return steps
+
+
+def fixed_ips(server: Server) -> tuple[Address, ...]:
+    """The addresses that a move carries: nova-network makes IPv6 ones from the MAC, and we keep IPv4 alone."""
+    return tuple(address for address in server.addresses if address.version == 4)
+
+
+def port_name(server: Server) -> str:
+    """Name of the ports that hold a server's addresses at the destination: how we know them as ours."""
+    return f"pumphouse {server.id}"
 
 
 def port_id(server: Server, address: str) -> str:

@@ -9,6 +9,9 @@ from pumphouse.model import Image, Server
 from pumphouse.plan.draft import Draft
 from pumphouse.plan.model import Note
 
+#: Properties of an image that name the images it boots with.
+PARTS = ("kernel_id", "ramdisk_id")
+
 
 def add_flavor(draft: Draft, server: Server) -> str | None:
     """The server's flavor; None when it is gone."""
@@ -74,7 +77,7 @@ def add_image(draft: Draft, image_id: str | None, server: Server) -> str | None:
 
 def _image_step(draft: Draft, key: str, image: Image, server: Server) -> None:
     needs = []
-    for name in ("kernel_id", "ramdisk_id"):
+    for name in PARTS:
         part = image.properties.get(name)
         if part:
             needed = add_image(draft, part, server)
@@ -83,9 +86,10 @@ def _image_step(draft: Draft, key: str, image: Image, server: Server) -> None:
     owner = image.owner_id if f"project:{image.owner_id}" in draft.steps else None
     members = {m for m in image.member_ids if f"project:{m}" in draft.steps}
     visibility = image.visibility
+    if visibility in ("private", "shared"):
+        # who was allowed to boot from it may have lost that right since: the copy has to be seen all the same
+        members |= _users(draft, image) - {owner}
     if visibility == "private" and owner is None:
-        # its owner is not moved: the operator's project keeps it, the server's project sees it
-        members.add(server.project_id)
         visibility = "shared"
         draft.notes.append(
             Note(f"image {image.name}", "belongs to the operator's project, shared: its owner is not moved")
@@ -116,6 +120,17 @@ def _image_step(draft: Draft, key: str, image: Image, server: Server) -> None:
     )
 
 
+def _users(draft: Draft, image: Image) -> set[str]:
+    """Projects of this plan's servers that boot from an image, be it as their kernel or ramdisk."""
+    users = set()
+    for server in draft.servers:
+        root = draft.source.image(server.image_id)
+        parts = [root.properties.get(name) for name in PARTS] if root else []
+        if image.id in (server.image_id, *parts):
+            users.add(server.project_id)
+    return users
+
+
 def add_keypair(
     draft: Draft, server: Server, acting: dict[str, Any], needs: tuple[str, ...]
 ) -> tuple[str | None, str | None]:
@@ -131,7 +146,20 @@ def add_keypair(
             "name that user's credentials in site.yaml, source.owners; or accept `keypair-unknown`: no key then.",
         )
         return None, None
-    who = acting["user_id"] if acting["as"] == "owner" else f"@operator:{acting['project_id']}"
+    operator = acting["as"] == "operator"
+    if operator:
+        for other in draft.steps.values():
+            same = other.kind == "keypair" and other.params["as"] == "operator" and other.params["name"] == found.name
+            if same and other.params["public_key"] != found.public_key:
+                draft.block(
+                    "keypair-clash",
+                    f"server {server.name}",
+                    f"its keypair {found.name} and another of that name, of {other.params['user_name']}, would both "
+                    f"become the operator's.",
+                    "move the two users' servers one after the other, or rename one keypair in the source.",
+                )
+                return None, None
+    who = f"@operator:{acting['project_id']}" if operator else acting["user_id"]
     key = draft.add(
         f"keypair:{who}:{found.name}",
         title=f"keypair {found.name} of {acting['user_name']}",

@@ -34,6 +34,7 @@ log = logging.getLogger("pumphouse.records")
 log.addHandler(logging.NullHandler())  # without one, Python prints nbclient's warnings on the terminal
 
 SKIP_TAG = "skip-execution"
+ACTION_TAG = "ph-action"
 _REFUSALS = {"ChecksFailed": "a check blocks", "ApprovalMissing": "no approval is bound to this plan"}
 _SOCKET_PATH_LIMIT = 90  # Linux allows 107 bytes; five socket names of "-ipc-N" are added
 
@@ -54,13 +55,17 @@ class Ending:
 
 @dataclass(frozen=True)
 class Progress:
-    """A cell has begun (``seconds`` is None) or ended, with ``status`` as in the record."""
+    """A code cell has begun (``running``), printed a line (``output``, in ``text``) or ended (status as in the record).
+
+    Lines are told of actions only; ``text`` is not redacted yet.
+    """
 
     cell: int
     cells: int
     heading: str
     status: str
     seconds: float | None = None
+    text: str = ""
 
 
 def conclude_from_ending(ending: Ending) -> tuple[str, str]:
@@ -87,7 +92,7 @@ class Execution:
     :param environment: variables added to the kernel's.
     :param kernel_dir: the kernel's working directory.
     :param stop: stops the kernel; shared with whoever handles signals.
-    :param reporter: told of every code cell's start and end.
+    :param reporter: told of every code cell's start and end, and of the lines that an action prints meanwhile.
     :param ending: set by the engine.
     """
 
@@ -207,11 +212,11 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]
         self.left_last_cell = False
         self.error: CellExecutionError | None = None
         self.kernel_said = ""
-        self._begun: datetime | None = None
+        self._unfinished = ""
 
     def cell_start(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
         self.current = cell_index
-        self._begun = datetime.now(UTC)
+        self._unfinished = ""
         super().cell_start(cell, cell_index, **kwargs)
         self._report(cell, "running", None)
 
@@ -236,13 +241,19 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]
         self.cleanup_pbar()
         self.save()
 
-    def _report(self, cell: Any, status: str, seconds: float | None) -> None:
+    def cell_says(self, cell: Any, text: str) -> None:
+        """Pass on what an action prints, line by line; half a line waits for its rest."""
+        *lines, self._unfinished = (self._unfinished + text).split("\n")
+        for line in lines:
+            self._report(cell, "output", None, line)
+
+    def _report(self, cell: Any, status: str, seconds: float | None, text: str = "") -> None:
         reporter = self.execution.reporter
         if reporter is None or cell.get("cell_type") != "code" or not cell.source.strip():
             return
         code = [c for c in self.nb.cells if c.get("cell_type") == "code" and c.source.strip()]
         number = next((n for n, c in enumerate(code, 1) if c is cell), len(code))
-        reporter(Progress(number, len(code), _heading(self.nb.cells, self.current or 0), status, seconds))
+        reporter(Progress(number, len(code), _heading(self.nb.cells, self.current or 0), status, seconds, text))
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
@@ -296,6 +307,13 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             finally:
                 self.execution.stop.cell_ended()
                 self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
+
+    def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
+        """As nbclient does; what an action prints is passed on while it runs."""
+        output = super().process_message(msg, cell, cell_index)
+        if msg["msg_type"] == "stream" and ACTION_TAG in cell.metadata.get("tags", []):
+            self.nb_man.cell_says(cell, msg["content"]["text"])
+        return output
 
     async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> None:
         """Interrupt instead of walking away: the cell's own clean-up runs and its traceback gets into the record."""

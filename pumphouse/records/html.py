@@ -55,6 +55,8 @@ def render_html(record: Path, out: Path) -> Path:
         for output in cell.get("outputs", []):
             _keep_shown(output)
     facts = notebook["metadata"].get("pumphouse", {})
+    page = _page(notebook, facts, record.name)
+    _drop_title(notebook, page["title"])
     exporter = HTMLExporter(
         template_name="record",
         extra_template_basedirs=[str(_templates())],
@@ -63,7 +65,7 @@ def render_html(record: Path, out: Path) -> Path:
     exporter.register_filter("inert", lambda text: _ACTIVE.sub("&lt;", text))
     exporter.config.NbConvertBase.display_data_priority = _MIME_PRIORITY
     exporter.display_data_priority = _MIME_PRIORITY
-    body, _ = exporter.from_notebook_node(notebook, resources={"pumphouse": _page(notebook, facts, record.name)})
+    body, _ = exporter.from_notebook_node(notebook, resources={"pumphouse": page})
     _write(out, body)
     return out
 
@@ -81,7 +83,7 @@ def render_index(records_dir: Path, out: Path) -> Path:
     text = environment.get_template("index.html.j2").render(
         policy=_POLICY,
         css=_css(),
-        rows=[_row(entry, records_dir, out.parent) for entry in _families(entries)],
+        rows=[_row(entry, entries, records_dir, out.parent) for entry in _families(entries)],
         problems=problems,
         summary=_summary(entries),
         head=hashlib.sha256(lines[-1]).hexdigest() if lines else "none",
@@ -120,6 +122,7 @@ def _page(notebook: Any, facts: Mapping[str, Any], name: str) -> dict[str, Any]:
         ("With", ", ".join(f"{key} {value}" for key, value in facts.get("versions", {}).items())),
     ]
     result = facts.get("result", "unknown")
+    given = facts.get("parameters", {})
     explained = " ".join(filter(None, (sheets.explain(result), facts.get("detail", ""))))
     return {
         "policy": _POLICY,
@@ -128,7 +131,8 @@ def _page(notebook: Any, facts: Mapping[str, Any], name: str) -> dict[str, Any]:
         "result": result,
         "explained": explained,
         "facts": [(key, value) for key, value in shown if value],
-        "parameters": [(key, _value(value)) for key, value in facts.get("parameters", {}).items()],
+        "parameters": [(key, _value(value)) for key, value in given.items() if not sheets.is_empty(value)],
+        "left_empty": [key for key, value in given.items() if sheets.is_empty(value)],
         "hidden": {sheets.SUMMARY_ID},
         "cells": {cell.get("id"): _label(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"},
         "run_id": facts.get("run_id", "unknown"),
@@ -169,6 +173,14 @@ def _title(notebook: Any) -> str:
     return ""
 
 
+def _drop_title(notebook: Any, title: str) -> None:
+    """The banner shows the title already."""
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown" and cell["source"].startswith(f"# {title}\n"):
+            cell["source"] = cell["source"].removeprefix(f"# {title}\n").lstrip()
+            return
+
+
 def _families(entries: list[Entry]) -> list[Entry]:
     """Newest first, the notebooks of a runbook in their order below it."""
     children: dict[str, list[Entry]] = {}
@@ -183,7 +195,7 @@ def _families(entries: list[Entry]) -> list[Entry]:
     return [row for top in tops for row in (top, *children.get(top.run_id, []))]
 
 
-def _row(entry: Entry, records_dir: Path, page_dir: Path) -> dict[str, Any]:
+def _row(entry: Entry, entries: list[Entry], records_dir: Path, page_dir: Path) -> dict[str, Any]:
     started, ended = _moment(entry.started_at), _moment(entry.ended_at)
     page = page_dir / f"{Path(entry.record).stem}.html" if entry.record else None
     record = records_dir / entry.record if entry.record else None
@@ -192,7 +204,8 @@ def _row(entry: Entry, records_dir: Path, page_dir: Path) -> dict[str, Any]:
         "notebook": entry.notebook,
         "result": entry.result,
         "ok": entry.result in (sheets.SUCCEEDED, sheets.NOTHING_TO_DO),
-        "detail": entry.detail,
+        # a runbook's detail repeats that of its last notebook, which is listed below it
+        "detail": "" if any(other.parent_id == entry.run_id for other in entries) else entry.detail,
         "child": entry.parent_id is not None,
         "started": _clock(started).removesuffix(" UTC"),
         "took": _took(started, ended),

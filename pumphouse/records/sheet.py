@@ -119,14 +119,23 @@ class Sheet:
         ]
         lines = [f"# Result: {self.result}", "", self.detail_text(), "", "| | |", "|---|---|"]
         lines += [f"| **{name}** | {text} |" for name, text in rows]
-        if self.parameters:
+        given = {name: value for name, value in self.parameters.items() if not is_empty(value)}
+        if given:
             lines += ["", "| Parameter | Value |", "|---|---|"]
-            lines += [f"| `{name}` | {_value(value)} |" for name, value in self.parameters.items()]
+            lines += [f"| `{name}` | {_value(value)} |" for name, value in given.items()]
+        if len(given) < len(self.parameters):
+            left = ", ".join(f"`{name}`" for name in self.parameters if name not in given)
+            lines += ["", f"Left empty: {left}"]
         return "\n".join(lines) + "\n"
 
     def detail_text(self) -> str:
         """The result in a sentence or two."""
         return explain(self.result) + (f" {_cell(self.detail)}" if self.detail else "")
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a parameter's value says nothing: an empty text, list or mapping, or None. 0 and False say something."""
+    return value is None or value in ("", [], {})
 
 
 def explain(result: str) -> str:
@@ -215,7 +224,7 @@ def _value(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) > 200:
         text = f"{text[:200]}… ({len(text)} characters)"
-    return _cell(text) if text else "*empty*"
+    return _cell(text)
 
 
 def _cell(text: str) -> str:

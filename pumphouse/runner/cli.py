@@ -72,7 +72,7 @@ def one_paragraph(command: Callable[_P, _R]) -> Callable[_P, _R]:
 @site_option
 @click.option("--timeout", "cell_timeout_s", type=click.IntRange(min=1), metavar="SECONDS", help="Limit for one cell.")
 @click.option("--operator", metavar="NAME", help="Who runs this (default: PUMPHOUSE_OPERATOR or your account).")
-@click.option("-q", "--quiet", is_flag=True, help="No line per cell.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @json_option
 @one_paragraph
 def run_command(
@@ -100,7 +100,7 @@ def run_command(
     """
     parameters = _parse(given)
     site = load_site(site_file)
-    cells = None if quiet or as_json else _print_cell
+    cells = None if quiet or as_json else _Sections()
     if Path(what).suffix in (".yaml", ".yml"):
         outcome = run_runbook(
             what,
@@ -204,13 +204,31 @@ def _parse(given: tuple[str, ...]) -> dict[str, Any]:
     return parameters
 
 
-def _print_cell(progress: Progress) -> None:
-    place = f"  [{progress.cell}/{progress.cells}]"
-    if progress.seconds is None:
-        if sys.stderr.isatty():
-            click.echo(f"{place} {progress.heading} ...", err=True)
-        return
-    click.echo(f"{place} {progress.heading}: {progress.status} ({progress.seconds:.1f} s)", err=True)
+class _Sections:
+    """A line per section of the notebook, and the lines that actions print while they run."""
+
+    def __init__(self) -> None:
+        self._heading = ""
+        self._seconds = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.status == "output":
+            click.echo(f"      {progress.text}", err=True)
+            return
+        if progress.seconds is None:
+            if progress.cell > 1 and progress.heading != self._heading:
+                self._end()
+            self._heading = progress.heading
+            return
+        self._seconds += progress.seconds
+        if progress.status == "failed":
+            self._end(click.style("✖", fg="red"))
+        elif progress.cell == progress.cells:
+            self._end()
+
+    def _end(self, mark: str = "✔") -> None:
+        click.echo(f"  {mark} {self._heading} ({self._seconds:.1f} s)", err=True)
+        self._seconds = 0.0
 
 
 def _print_step(number: int, count: int, label: str, outcome: RunOutcome | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def run_notebook(
     :param parameters: values for the template's parameters; the rest keep their defaults.
     :param operator: who runs it; default ``PUMPHOUSE_OPERATOR`` or the account's name.
     :param cell_timeout_s: a cell that runs longer is interrupted, and the run with it.
-    :param reporter: called at the start and end of every code cell.
+    :param reporter: called at the start and end of every code cell, and for every line that an action prints.
     :param template: what :func:`load_template` returned for ``path``, if it was called already.
     :returns: the outcome; its ``result`` is ``succeeded`` only if the last cell was reached *and* the journal agrees.
     :raises ParameterError: unknown names, wrong types, or a secret as a value. Nothing was run.
@@ -132,7 +132,7 @@ class _Job:
             conclude=self.conclude,
             environment={RUN_ID_VARIABLE: self.sheet.run_id},
             kernel_dir=self.template.file.parent,
-            reporter=reporter,
+            reporter=None if reporter is None else self._redacted(reporter),
         )
         try:
             with switch.guarding() as execution.stop, open_record(self.record, self.policy) as output:
@@ -184,6 +184,9 @@ class _Job:
             started_at=self.sheet.started_at,
             ended_at=self.sheet.ended_at or datetime.now(UTC),
         )
+
+    def _redacted(self, reporter: Reporter) -> Reporter:
+        return lambda progress: reporter(replace(progress, text=self._hide(progress.text)))
 
     def _hide(self, value: Any) -> Any:
         clean = self.policy.redactor.value(value)

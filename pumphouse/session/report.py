@@ -104,6 +104,8 @@ def _result(plan: Plan, server_id: str, states: Mapping[str, StepState]) -> str:
         if not own:
             return "never left the source"
         return "back at the source" if all(s == "verified" for s in found.values()) else "not complete"
+    if "undone" in found.values() and set(found.values()) <= {"undone", "new"}:
+        return "rolled back"
     for kind, words in _RESULTS[plan.kind]:
         if found.get(kind) == "verified":
             return words

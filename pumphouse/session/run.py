@@ -34,7 +34,7 @@ RUN_ID_VARIABLE = "PUMPHOUSE_RUN_ID"
 
 
 def begin(
-    site: str | Path = "site.yaml",
+    site: str | Path = "",
     *,
     change: str = "",
     operator: str = "",
@@ -43,6 +43,7 @@ def begin(
 ) -> Run:
     """Open a run: read the site, connect both clouds, open the journal (read only on both clouds).
 
+    :param site: the site file; empty: what ``PUMPHOUSE_SITE`` names, else ``site.yaml`` in this folder.
     :param change: the change ticket that this run belongs to.
     :param operator: who runs it; the login name by default.
     :param notebook: what is run, for the journal.
@@ -284,17 +285,18 @@ class Run:
         :raises StepError: when a step failed; running it again goes on.
         """
         execution = self._execute(plan, "rollback", "undo")
-        self._close_undone_moves()
+        self._note_undone_moves()
         return execution
 
-    def _close_undone_moves(self) -> None:
+    def _note_undone_moves(self) -> None:
         for document in self.journal.plan_documents(kind="move", states=("started", "finished")):
             move = Plan.from_document(document)
             states = self.journal.step_states(move.hash)
             mine = [states.get(step.key, StepState()) for step in move.steps if step.server_id]
             undone = any(state.state == "undone" for state in states.values())
-            if undone and not any(state.in_effect for state in mine):
-                self.journal.set_plan_state(move.hash, "undone")
+            if undone:
+                back = not any(state.in_effect for state in mine)
+                self.journal.set_plan_state(move.hash, "undone" if back else "started")
 
     def _execute(self, plan: Plan, kind: str, phase: str) -> Execution:
         if plan.kind != kind:

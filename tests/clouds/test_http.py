@@ -139,6 +139,7 @@ def test_a_refused_token_is_renewed(cloud: OpenStackCloud, stub: Stub) -> None:
     stub.on("POST", SERVERS, Answer(401, "Authentication required"), Answer(202, {"server": {"id": "s1"}}))
     assert cloud.compute.create_server(SPEC) == "s1"
     assert stub.logins == before + 1
+    assert {f"{TOKEN}-{one}" for one in (before, before + 1)} <= set(cloud.known_secrets())
     first, second = (call.headers["x-auth-token"] for call in stub.asked("POST", SERVERS))
     assert first != second
 
@@ -185,6 +186,24 @@ def test_the_request_id_is_kept_for_the_journal(cloud: OpenStackCloud, stub: Stu
     assert cloud.last_request_id == "req-1"
     with ThreadPoolExecutor(1) as other:
         assert other.submit(lambda: cloud.last_request_id).result() is None
+
+
+def test_a_proxys_404_never_means_that_a_server_is_gone(cloud: OpenStackCloud, stub: Stub) -> None:
+    gone = Answer(404, {"itemNotFound": {"message": "Instance could not be found", "code": 404}})
+    stub.on("GET", f"{SERVERS}/s1", Answer(404, "<html><body><h1>Not Found</h1>nginx</body></html>"))
+    stub.on("DELETE", f"{SERVERS}/s1", Answer(404, "no backend"))
+    with pytest.raises(ApiError, match="not in its own words") as odd:
+        cloud.compute.find_server("s1")
+    assert not isinstance(odd.value, NotFound)
+    with pytest.raises(ApiError, match="not in its own words"):
+        cloud.compute.wait_server_gone("s1", timeout_s=1)
+    with pytest.raises(ApiError, match="not in its own words"):
+        cloud.compute.delete_server("s1")
+    stub.on("GET", f"{SERVERS}/s1", gone)
+    stub.on("DELETE", f"{SERVERS}/s1", gone)
+    assert cloud.compute.find_server("s1") is None
+    cloud.compute.wait_server_gone("s1", timeout_s=1)
+    cloud.compute.delete_server("s1")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from pumphouse.clouds import OpenStackCloud, connect_site
 from pumphouse.clouds.http import Service
 from pumphouse.errors import PumphouseError
+from pumphouse.lab.source.release import RELEASES
 from pumphouse.model import Assignment, Flavor, Image, Project
 from pumphouse.site import load_site
 from tests.labsite import start_lab
@@ -28,7 +29,7 @@ Undo = Callable[..., None]
 
 
 def _sites() -> list[Any]:
-    return ["icehouse", "havana", "grizzly", pytest.param("real", marks=pytest.mark.real)]
+    return [*sorted(RELEASES), pytest.param("real", marks=pytest.mark.real)]
 
 
 @pytest.fixture(scope="session", params=_sites())

@@ -22,6 +22,7 @@ from pumphouse.lab.source.nova_network import add_floating_range, make_network
 from pumphouse.lab.source.nova_secgroups import default_group
 from pumphouse.lab.source.state import (
     MEMBER_ROLE_ID,
+    Action,
     Aggregate,
     Flavor,
     Host,
@@ -54,6 +55,12 @@ GRANTS = {
     "tmp-u": {},
     "tmp3u": {},
 }
+SNAPSHOT_KEYS = (
+    *("base_image_ref", "hw_vif_model", "image_location", "image_state", "image_type", "network_allocated"),
+    *("instance_type_ephemeral_gb", "instance_type_flavorid", "instance_type_id", "instance_uuid", "owner_id"),
+    *("instance_type_memory_mb", "instance_type_name", "instance_type_root_gb", "user_id", "purpose"),
+    *("instance_type_rxtx_factor", "instance_type_swap", "instance_type_vcpus", "os_distro"),
+)
 IMAGES: dict[str, dict[str, Any]] = {
     "cirros-0.3.2-x86_64": {"owner": "admin", "public": True, "format": "qcow2", "props": {"os_distro": "cirros"}},
     "alpha-private": {"owner": "alpha", "public": False, "format": "raw", "props": {"note": "owned by alpha"}},
@@ -74,15 +81,7 @@ IMAGES: dict[str, dict[str, Any]] = {
         "owner": "alpha",
         "public": False,
         "format": "qcow2",
-        "props": {
-            key: "x"
-            for key in (
-                *("base_image_ref", "hw_vif_model", "image_location", "image_state", "image_type", "network_allocated"),
-                *("instance_type_ephemeral_gb", "instance_type_flavorid", "instance_type_id", "instance_uuid"),
-                *("instance_type_memory_mb", "instance_type_name", "instance_type_root_gb", "owner_id", "user_id"),
-                *("instance_type_rxtx_factor", "instance_type_swap", "instance_type_vcpus", "os_distro", "purpose"),
-            )
-        },
+        "props": dict.fromkeys(SNAPSHOT_KEYS, "x"),
     },
 }
 LATER_IMAGES: dict[str, dict[str, Any]] = {
@@ -104,7 +103,7 @@ SERVERS: dict[str, dict[str, Any]] = {
         "address": "10.10.0.2",
         "groups": ["default", "web"],
     },
-    "web2": {"project": "alpha", "user": "alice", "host": "compute2", "address": "10.10.0.3", "groups": ["web"]},
+    "web2": {"project": "alpha", "user": "alice", "host": "compute2", "address": "10.10.0.3", "image": "cirros-uec"},
     "db1": {"project": "alpha", "user": "alice", "host": "compute3", "address": "10.10.0.50", "groups": ["db"]},
     "app1": {"project": "beta", "user": "bob", "host": "compute3", "address": "10.10.0.4", "groups": ["app"]},
     "app2": {"project": "beta", "user": "bob", "host": "compute3", "address": "10.10.0.5", "flavor": "42"},
@@ -309,6 +308,7 @@ def _network(site: Recorded) -> None:
         (web, 443, "0.0.0.0/0", None),
         (database, 3306, None, web.id),
         (database, 22, "10.0.0.0/8", None),
+        (default_group(state, site.ids["project", "alpha"]), 22, "0.0.0.0/0", None),
     ):
         group.rules.append(Rule(state.count("rule"), group.id, "tcp", port, port, cidr, source_id))
 
@@ -323,7 +323,7 @@ def _server(site: Recorded, name: str, row: dict[str, Any]) -> None:
         project_id=site.ids["project", row["project"]],
         user_id=site.ids["user", row["user"]],
         flavor_id=row.get("flavor", "1"),
-        image_id=site.ids["image", "cirros-0.3.2-x86_64"],
+        image_id=site.ids["image", row.get("image", "cirros-0.3.2-x86_64")],
         created_at=now(),
         updated_at=now(),
         launched_at=now(),
@@ -338,6 +338,7 @@ def _server(site: Recorded, name: str, row: dict[str, Any]) -> None:
         mac=state.new_mac(),
         vif_id=state.new_uuid(),
     )
+    server.actions.append(Action("create", "req-recorded", server.user_id, server.project_id, now()))
     state.servers[server.id] = server
     site.ids["server", name] = server.id
     server.addresses = [Addresses(state).allocate(server, row["address"])]

@@ -296,6 +296,8 @@ def unlike(shape: Any, value: Any, where: str) -> list[str]:
             found += unlike(optional[key], value[key], f"{where}.{key}")
         return found
     if isinstance(shape, list) and isinstance(value, list):
+        if not value and shape[0] != "any" and len(shape) == 1:
+            return [f"{where} is empty"]
         return [line for n, item in enumerate(value) for line in unlike(shape[0], item, f"{where}[{n}]")]
     kind = {bool: "bool", int: "int", float: "float", str: "str"}.get(type(value), type(value).__name__)
     if isinstance(shape, str) and kind in shape.split("|"):

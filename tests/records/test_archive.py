@@ -30,7 +30,8 @@ STARTED = datetime(2031, 4, 5, 6, 7, 8, tzinfo=UTC)
 
 def sheet(result: str = "succeeded", detail: str = "") -> Sheet:
     template = Template("notebooks/10-look.ipynb", "ab" * 32, "cd" * 20, dirty=True)
-    start = Sheet("20310405T060708-aa", template, "Ada", STARTED, {"project": "shop|x", "names": ["a", "b"]}, "tiny")
+    given = {"project": "shop|x", "names": ["a", "b"], "note": "", "limit": 0}
+    start = Sheet("20310405T060708-aa", template, "Ada", STARTED, given, "tiny")
     return start.ended(result, detail, at=datetime(2031, 4, 5, 6, 9, 10, tzinfo=UTC))
 
 
@@ -118,6 +119,8 @@ def test_summary_is_on_top_once_and_escapes_markup(tmp_path: Path) -> None:
     assert "a \\| b &lt;script&gt;" in top
     assert "shop\\|x" in top
     assert "with uncommitted changes" in top
+    assert "| `limit` | 0 |" in top
+    assert "Left empty: `note`" in top
 
 
 def test_manifest_chain(tmp_path: Path) -> None:
@@ -226,6 +229,7 @@ def test_page_shows_result_first_and_folds_code(tmp_path: Path) -> None:
     cell["outputs"] = [new_output("error", ename="StepError", evalue="web1 is in ERROR.", traceback=["line"])]
     page = page_of(tmp_path, prose("## M\n\n| a | b |\n|---|---|\n| 1 | 2 |"), cell, result="failed", detail="Cell 6.")
     banner = page.index('class="banner failed"')
+    assert page.count("<h1>") == 1
     assert banner < page.index("<h1>A tiny notebook") < page.index("20310405T060708-aa") < page.index("secret_sauce")
     assert "Result: failed" not in page
     assert re.search(
@@ -234,6 +238,7 @@ def test_page_shows_result_first_and_folds_code(tmp_path: Path) -> None:
     assert "<th>a</th>" in page
     assert "StepError: web1 is in ERROR." in page
     assert "shop|x" in page
+    assert "Left empty: note<" in page
 
 
 def test_page_of_no_notebook(tmp_path: Path) -> None:

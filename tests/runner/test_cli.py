@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from pumphouse.records import append_entry
 from pumphouse.runner.cli import lint_command, records_group, run_command
-from tests.runner.making import inventory, make_site, write_template
+from tests.runner.making import code, inventory, make_site, prose, write_template
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,23 @@ def test_every_command_explains_itself_with_an_example(command: click.Command) -
     assert re.search(r"Example:\n +pumphouse \w", result.output)
 
 
-def test_run_prints_a_line_per_cell_and_the_result(tmp_path: Path) -> None:
+def test_run_prints_sections_what_actions_say_and_the_result(tmp_path: Path) -> None:
     site = make_site(tmp_path / "site")
-    template = write_template(tmp_path / "t.ipynb", *inventory("print('noise')"))
+    action = code("print('moved web1 with correct-horse-battery')\nprint('half', end='')", "ph-action")
+    template = write_template(
+        tmp_path / "t.ipynb", *inventory("print('noise')"), prose("## Move"), action, code("1", "ph-verify")
+    )
     result = CliRunner().invoke(run_command, [str(template), "--site", str(site.path), "-p", "count=3"])
     assert result.exit_code == 0
-    assert "[4/5] Look: completed (" in result.stderr
+    said = re.sub(r"\d+\.\d s|SHA256}\w+", "N", result.stderr).splitlines()
+    assert said == [
+        "  ✔ A tiny notebook (N)",
+        "  ✔ Bind (N)",
+        "  ✔ Look (N)",
+        "      moved web1 with ***{N",
+        "  ✔ Move (N)",
+        "  ✔ Report (N)",
+    ]
     assert result.stdout.startswith("t.ipynb: succeeded. ")
     assert f"record: {site.records_dir}" in result.stdout
     assert "noise" not in result.output

@@ -167,6 +167,8 @@ class Collection:
         if key == "fixed_ips":
             pairs = [pair.partition("=")[::2] for pair in wanted]
             return all(any(str(ip.get(name)) == value for ip in item["fixed_ips"]) for name, value in pairs)
+        if key == "tags":
+            return set(",".join(wanted).split(",")) <= set(item["tags"])
         stored = item.get(key)
         if isinstance(stored, bool):
             return stored in [truthy(value) for value in wanted]

@@ -45,6 +45,13 @@ def ensure_default(cloud: Cloud, project_id: str) -> Json:
     return group
 
 
+def ensure_default_of_list(cloud: Cloud, request: web.Request, caller: Caller) -> None:
+    """Listing makes the default group of the project filtered by, else of the caller's."""
+    project_id = request.query.get("project_id") or request.query.get("tenant_id") or caller.project_id
+    if project_id:
+        ensure_default(cloud, project_id)
+
+
 def _new_group(cloud: Cloud, given: Json) -> Json:
     moment = stamp(now())
     group: Json = {

@@ -66,8 +66,9 @@ def test_sdk_upload_and_find_by_property(conn: Connection) -> None:
         "by sdk", data=io.BytesIO(data), disk_format="raw", container_format="bare", wait=True, flavour="vanilla"
     )
     assert conn.image.get_image(made.id).status == "active"
-    assert [item.id for item in conn.image.images(flavour="vanilla")] == [made.id]
-    assert list(conn.image.images(flavour="none")) == []
+    # the SDK filters by unknown names only on its own side, so this asks for itself
+    assert [item["id"] for item in conn.image.get("/images?flavour=vanilla").json()["images"]] == [made.id]
+    assert conn.image.get("/images?flavour=none").json()["images"] == []
     conn.image.delete_image(made.id)
     assert conn.image.find_image(made.id) is None
 

@@ -54,8 +54,10 @@ def require_approval(plan: Plan, folder: Path, *, file: str = "") -> Approval:
         approval = Approval(**raw)
     except FileNotFoundError as error:
         raise ApprovalMissing(f"Plan {plan.hash[:12]} is not approved: no file {path.name}.", remedy=remedy) from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ApprovalMissing(f"Approval file {path} cannot be read: {error}.", remedy=remedy) from error
+    if not all(isinstance(said, str) and said.strip() for said in (approval.approved_by, approval.reason)):
+        raise ApprovalMissing(f"Approval file {path} names no person or no reason.", remedy=remedy)
     if approval.schema != APPROVAL_SCHEMA or approval.plan_hash != plan.hash:
         raise ApprovalMissing(
             f"Approval file {path} is bound to plan {str(approval.plan_hash)[:12]}, this is plan {plan.hash[:12]}: "

@@ -59,17 +59,13 @@ def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None =
     _check_outside_needs(todo, states)
     waiting = dict(todo)
     running: dict[Future[tuple[str, float]], str] = {}
-    with ThreadPoolExecutor(workers or ctx.site.parallel, thread_name_prefix="step") as pool:
+    places = workers or ctx.site.parallel
+    with ThreadPoolExecutor(places, thread_name_prefix="step") as pool:
         try:
             while waiting or running:
-                for key, step in list(waiting.items()):
-                    needs = [need for need in step.needs if need in todo]
-                    if any(execution.results.get(need) in ("failed", "blocked") for need in needs):
-                        execution.results[key] = "blocked"
-                        del waiting[key]
-                    elif all(execution.results.get(need) in ("verified", "skipped") for need in needs):
-                        del waiting[key]
-                        running[pool.submit(_one, ctx, step, states.get(key, StepState()))] = key
+                for step in _ready(waiting, todo, execution.results)[: places - len(running)]:
+                    del waiting[step.key]
+                    running[pool.submit(_one, ctx, step, states.get(step.key, StepState()))] = step.key
                 done, _ = wait(running, timeout=0 if not running else None, return_when=FIRST_COMPLETED)
                 for future in done:
                     _collect(ctx, execution, todo, running.pop(future), future)
@@ -82,6 +78,25 @@ def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None =
     if all(states.get(step.key, StepState()).state == "verified" for step in ctx.plan.steps):
         ctx.journal.set_plan_state(ctx.plan.hash, "finished")
     return execution
+
+
+def _ready(
+    waiting: dict[str, PlannedStep], todo: Mapping[str, PlannedStep], results: dict[str, str]
+) -> list[PlannedStep]:
+    """Steps whose needs are met, those of servers already begun first: what is down comes up before more goes down.
+
+    Steps that can never begin, because one they need failed, leave ``waiting`` as blocked.
+    """
+    begun = {todo[key].server_id for key in results if todo[key].phase == "cutover"}
+    ready = []
+    for key, step in list(waiting.items()):
+        needed = [results.get(need) for need in step.needs if need in todo]
+        if "failed" in needed or "blocked" in needed:
+            results[key] = "blocked"
+            del waiting[key]
+        elif all(result in ("verified", "skipped") for result in needed):
+            ready.append(step)
+    return sorted(ready, key=lambda step: step.server_id is None or step.server_id not in begun)
 
 
 def _collect(

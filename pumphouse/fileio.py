@@ -18,6 +18,16 @@ def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
             os.fsync(file.fileno())
         Path(temp).chmod(mode)
         Path(temp).replace(path)
+        _sync_folder(path.parent)
     except BaseException:
         Path(temp).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name last: after a power failure a synced file may still be missing from its folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

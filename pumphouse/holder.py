@@ -11,15 +11,24 @@ from pathlib import Path
 
 def holder() -> str:
     """Who we are. The process's start time keeps a reused process id apart."""
-    return f"{getpass.getuser()}@{socket.gethostname()} pid {os.getpid()} started {_started(os.getpid())}"
+    pid = os.getpid()
+    return f"{getpass.getuser()}@{socket.gethostname()} pid {pid} started {_started(pid)} in {_namespace()}"
 
 
 def is_gone(other: str) -> bool:
     """Whether that holder was a process of this machine that has ended; False where we cannot know."""
-    match = re.fullmatch(r".+@(.+) pid (\d+) started (\S+)", other)
-    if match is None or match[1] != socket.gethostname():
+    match = re.fullmatch(r".+@(.+) pid (\d+) started (\S+) in (\S+)", other)
+    if match is None or (match[1], match[4]) != (socket.gethostname(), _namespace()):
         return False
     return _started(int(match[2])) != match[3]
+
+
+def _namespace() -> str:
+    """Our process namespace: containers may share a host's name, but do not see its processes."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return "-"
 
 
 def _started(pid: int) -> str:

@@ -32,7 +32,9 @@ def answers(spec: ProbeSpec, address: str) -> bool:
             with requests.Session() as session:
                 session.trust_env = False  # a proxy would answer for the guest
                 url = f"http://{address}:{spec.port}{spec.path}"
-                return session.get(url, timeout=ONE_PROBE_S, allow_redirects=False).status_code < 500
+                # the body is not waited for: its end may never come
+                with session.get(url, timeout=ONE_PROBE_S, allow_redirects=False, stream=True) as answer:
+                    return answer.status_code < 500
         except requests.RequestException:
             return False
     return False

@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from pumphouse.errors import SiteError
+from pumphouse.fileio import write_atomic
 
 
 class SecretStore:
@@ -32,38 +33,39 @@ class SecretStore:
 
     def ensure(self, user_name: str) -> str:
         """The password of that user, made and stored first if there is none."""
-        with self._locked():
-            entries = self._load()
-            if user_name not in entries:
-                entries[user_name] = {"password": secrets.token_urlsafe(24)}
-                self._store(entries)
-            return entries[user_name]["password"]
+        try:
+            with self._locked():
+                entries = self._load()
+                if user_name not in entries:
+                    entries[user_name] = {"password": secrets.token_urlsafe(24)}
+                    write_atomic(self.path, yaml.safe_dump(entries), mode=0o600)
+                return entries[user_name]["password"]
+        except OSError as error:
+            raise SiteError(
+                f"The hand-over file {self.path} cannot be written: {error.strerror}.",
+                remedy="check the work folder of site.yaml and its rights; no user is made without a kept password.",
+            ) from error
 
     def _load(self) -> dict[str, dict[str, str]]:
         try:
-            raw = yaml.safe_load(self.path.read_text(encoding="utf-8")) or {}
+            raw = yaml.safe_load(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            # not shown as the cause: a YAML error quotes the file
             raise SiteError(
                 f"The hand-over file {self.path} cannot be read: {type(error).__name__}.",
                 remedy="restore it: without it the users that pumphouse made cannot be logged in as.",
-            ) from error
-        if not isinstance(raw, dict) or not all(isinstance(v, dict) and "password" in v for v in raw.values()):
+            ) from None
+        # an empty file is a damaged one: it would be filled anew, and the passwords that were in it lost
+        if not isinstance(raw, dict) or not all(
+            isinstance(v, dict) and isinstance(v.get("password"), str) for v in raw.values()
+        ):
             raise SiteError(
                 f"The hand-over file {self.path} does not map user names to passwords.",
                 remedy="restore it from a copy; do not edit it by hand.",
             )
         return raw
-
-    def _store(self, entries: dict[str, dict[str, str]]) -> None:
-        temp = self.path.with_suffix(".tmp")
-        descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yaml.safe_dump(entries, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temp.replace(self.path)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

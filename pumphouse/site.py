@@ -8,9 +8,11 @@ from ``site.yaml``.
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ SCHEMA_VERSION = 1
 #: Environment variable that names the site file where none is given.
 SITE_VARIABLE = "PUMPHOUSE_SITE"
 
-_NAME = {"type": "string", "minLength": 1}
+_NAME = {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x1f\x7f]*\Z"}  # no control characters
 _PROBE = {
     "type": "object",
     "additionalProperties": False,
@@ -129,7 +131,11 @@ def load_site(path: str | Path = "") -> Site:
     :param path: empty: the file that the environment variable ``PUMPHOUSE_SITE`` names, else ``site.yaml`` here.
     :raises SiteError: naming file, key and remedy.
     """
-    file = Path(path or os.environ.get(SITE_VARIABLE) or "site.yaml").expanduser().resolve()
+    named = path or os.environ.get(SITE_VARIABLE) or "site.yaml"
+    try:
+        file = Path(named).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SiteError(f"Site file {str(named)!r} is no usable path: {error}.", remedy="correct the path.") from error
     try:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -141,10 +147,19 @@ def load_site(path: str | Path = "") -> Site:
         raise SiteError(
             f"Site file {file} cannot be read: {error}.", remedy="check the path and its rights."
         ) from error
-    except yaml.YAMLError as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        # PyYAML's constructors let any of these through; none is shown as the cause, since they quote the file
         raise SiteError(
             f"Site file {file} is not YAML: {_first_line(error)}.", remedy="mend the syntax there."
-        ) from error
+        ) from None
     validator = jsonschema.Draft202012Validator(_SCHEMA)
     problems = sorted(validator.iter_errors(raw), key=lambda e: list(map(str, e.absolute_path)))
     if problems:
@@ -153,7 +168,18 @@ def load_site(path: str | Path = "") -> Site:
             f"Site file {file}: {lines}.",
             remedy="compare with the commented example in the README, section 'Real clouds'.",
         )
+    endless = [where for where, value in _numbers(raw) if not math.isfinite(value)]
+    if endless:
+        raise SiteError(f"Site file {file}: {', '.join(endless)}: must be finite.", remedy="give a number of seconds.")
     return _build(file, raw)
+
+
+def _numbers(value: Any, where: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(value, float):
+        yield where, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _numbers(item, f"{where}.{key}" if where else str(key))
 
 
 def _build(file: Path, raw: dict[str, Any]) -> Site:
@@ -161,16 +187,16 @@ def _build(file: Path, raw: dict[str, Any]) -> Site:
     source, destination, limits = raw["source"], raw["destination"], raw.get("limits", {})
     if source["cloud"] == destination["cloud"]:
         raise SiteError(
-            f"Site file {file}: source.cloud and destination.cloud are both '{source['cloud']}'.",
+            f"Site file {file}: source.cloud and destination.cloud are the same.",
             remedy="name two different entries of clouds.yaml: moving a cloud into itself would delete servers.",
         )
     clouds_yaml = base / raw["clouds_yaml"] if "clouds_yaml" in raw else None
-    if clouds_yaml is None and (base / "clouds.yaml").exists():
+    if clouds_yaml is None and _exists(base / "clouds.yaml"):
         clouds_yaml = base / "clouds.yaml"
-    if clouds_yaml is not None and not clouds_yaml.exists():
+    if clouds_yaml is not None and not _exists(clouds_yaml):
         raise SiteError(
-            f"Site file {file}: clouds_yaml names {clouds_yaml}, which does not exist.",
-            remedy="correct the path (it is relative to site.yaml), or leave the key out: openstacksdk then searches.",
+            f"Site file {file}: clouds_yaml names a file that does not exist or cannot be reached.",
+            remedy=f"correct the path (it starts at {base}), or leave the key out: openstacksdk then searches.",
         )
     work = base / raw.get("work", "work")
     journal = raw.get("journal", "sqlite:///journal.db")
@@ -189,12 +215,24 @@ def _build(file: Path, raw: dict[str, Any]) -> Site:
         journal_url=journal,
         records_dir=base / raw.get("records", "records"),
         work_dir=work,
-        probe=ProbeSpec(**raw.get("probe", {})),
-        probes={name: ProbeSpec(**spec) for name, spec in raw.get("probes", {}).items()},
-        parallel=limits.get("parallel", 4),
+        probe=_probe(raw.get("probe", {})),
+        probes={name: _probe(spec) for name, spec in raw.get("probes", {}).items()},
+        parallel=int(limits.get("parallel", 4)),
         hold_s=float(limits.get("hold_s", 3600.0)),
         action_timeout_s=float(limits.get("action_timeout_s", 600.0)),
     )
+
+
+def _probe(raw: dict[str, Any]) -> ProbeSpec:
+    spec = ProbeSpec(**raw)
+    return replace(spec, port=int(spec.port))  # 80.0 is an integer to JSON schema, but no port to a socket
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _explain(problem: jsonschema.ValidationError) -> str:
@@ -221,7 +259,8 @@ def _explain(problem: jsonschema.ValidationError) -> str:
 
 def _first_line(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
-    what = getattr(error, "problem", None) or type(error).__name__
+    # what stands in quotes comes from the file: an alias or a tag may be half of a password
+    what = re.sub(r"'.*'", "(…)", getattr(error, "problem", None) or type(error).__name__, flags=re.DOTALL)
     return f"{what} at line {mark.line + 1}" if mark is not None else str(what)
 
 

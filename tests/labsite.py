@@ -20,6 +20,11 @@ from pumphouse.lab import process
 from pumphouse.lab.server import LabOptions
 
 FAST = 0.05
+SDK_WARNS_OF_ITSELF = [
+    pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK50Warning"),
+    pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK60Warning"),
+]
+"""``pytestmark`` of modules that use openstacksdk's proxies: it warns of its own calls, whoever makes them."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,11 @@ class LabSite:
         """The port that guests listen on."""
         return int(self.facts["guest_port"])
 
-    def control(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+    def control(self, verb: str, route: str, /, **body: Any) -> dict[str, Any]:
         """Ask the control port; the answer's JSON."""
         token = (self.directory / "control.token").read_text(encoding="utf-8").strip()
-        url = self.facts["control_url"] + path
-        answer = requests.request(method, url, json=body or None, headers={"X-Lab-Token": token}, timeout=10)
+        url = self.facts["control_url"] + route
+        answer = requests.request(verb, url, json=body or None, headers={"X-Lab-Token": token}, timeout=10)
         answer.raise_for_status()
         data: dict[str, Any] = answer.json()
         return data
@@ -87,7 +92,7 @@ class LabSite:
         """An openstacksdk connection with an entry of ``clouds.yaml``."""
         with warnings.catch_warnings():
             # the SDK warns of its own defaults
-            warnings.simplefilter("ignore", openstack.warnings.OpenStackDeprecationWarning)
+            warnings.simplefilter("ignore", openstack.warnings.RemovedInSDK60Warning)
             config = openstack.config.OpenStackConfig(
                 config_files=[str(self.clouds_file)],
                 secure_files=[str(self.directory / "secure.yaml")],

@@ -40,7 +40,7 @@ _TIMEOUTS = 2
 _RATE_BUDGET_S = 300.0
 _CONNECT_S = 10.0
 _WORDS_404 = frozenset({"image"})
-"""Services whose own "no such object" is HTML; all others say it in JSON, so that HTML is a proxy's or a wrong path's."""
+"""Services whose own "no such object" is HTML; the others say it in JSON, so that HTML there is a proxy's word."""
 _WORKERS = 8
 
 
@@ -268,7 +268,7 @@ class Wire:
                     f"{intro} at {response.url.partition('?')[0]} answered 404, but not in its own words: {text}",
                     status=404,
                     request_id=request_id(response.headers),
-                    remedy="this says nothing about the object; look for a proxy before the service, or a wrong endpoint.",
+                    remedy="the object may well exist; look for a proxy before the service, or a wrong endpoint.",
                 )
             raise api_error(response.status_code, response.headers, body, intro=intro, text=text)
         return Reply(response, f"Cloud '{self.cloud}' ({service}), asked to {doing},")

@@ -99,7 +99,7 @@ class Journal:
             else:
                 engine = sa.create_engine(parsed, pool_pre_ping=True)
             schema.metadata.create_all(engine)
-        except (SQLAlchemyError, OSError, ImportError) as error:
+        except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
             raise JournalError(
                 f"Journal {_safe(url)} cannot be opened: {type(error).__name__}.",
                 remedy="check `journal` in site.yaml: the folder must be writable, or the database reachable.",
@@ -382,6 +382,8 @@ def _advance(state: StepState, event: Event) -> StepState:
             return StepState("done", event.data, state.ours, None, state.intent_data)
         case "verified" | "skipped":
             return StepState("verified", state.outcome, state.ours, None, state.intent_data)
+        case "failed" if event.data.get("type") == ClaimHeld.__name__:
+            return state  # another run has this step: what it journals stands
         case "failed":
             return StepState("failed", state.outcome, state.ours, str(event.data.get("error", "")), state.intent_data)
         case "undo-intent":
@@ -418,6 +420,6 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
 
 def _safe(url: str) -> str:
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
+        return make_url(url).set(query={}).render_as_string(hide_password=True)  # a query may hold a password too
+    except (SQLAlchemyError, ValueError):
         return "(unreadable URL)"

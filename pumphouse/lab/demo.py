@@ -20,12 +20,14 @@ from pumphouse.lab.process import LabInfo
 
 PROJECT = "acme"
 TICKET = "DEMO-1"
+WIDTH = 100
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(directory: Path = Path("demo")) -> int:
     """Run the demo in ``directory`` (made anew); exit code 0 only if every step was verified and no law broken."""
     console = Console(highlight=False)
+    console.width = max(console.width, WIDTH)
     begun = time.monotonic()
     shutil.rmtree(directory, ignore_errors=True)
     console.rule("[bold]pumphouse demo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -20,6 +21,8 @@ def moves_of(
     :raises PlanError: when a server was never moved, naming all such servers.
     """
     wanted = set(server_ids)
+    if not wanted:
+        raise PlanError("No server is named.", remedy="select servers that were moved.")
     found = []
     for document in journal.plan_documents(kind="move", states=("started", "finished")):
         plan = Plan.from_document(document)
@@ -53,10 +56,18 @@ def plan_finalise(
     now = now or datetime.now(UTC)
     findings, steps, servers, notes = [], [], [], []
     moves = moves_of(journal, server_ids)
+    settled_by: dict[str, str] = {}  # a server may have been made ready by one plan and moved by a later one
+    for move, ids in moves:
+        states = journal.step_states(move.hash)
+        for server_id in ids:
+            if server_id not in settled_by or states.get(f"settle:{server_id}", StepState()).state == "verified":
+                settled_by[server_id] = move.hash
     for move, ids in moves:
         events = {(e.step_key, e.event): e for e in journal.events(plan_hash=move.hash)}
         states = journal.step_states(move.hash)
         for server_id in ids:
+            if settled_by[server_id] != move.hash:
+                continue
             server = move.server(server_id)
             servers.append(server)
             label = f"server {server.name}"
@@ -147,7 +158,7 @@ def plan_rollback(
     """
     moves = moves_of(journal, server_ids, prepared=True)
     findings: list[Finding] = []
-    steps: list[PlannedStep] = []
+    chosen: list[tuple[Plan, PlannedStep]] = []
     servers = []
     going = {(move.hash, server_id) for move, ids in moves for server_id in ids}
     kept = _still_needed(journal, going)
@@ -166,33 +177,33 @@ def plan_rollback(
                         "leave it out; move it back as a new server if need be.",
                     )
                 )
-        chosen = {
-            step.key: step
+        chosen += [
+            (move, step)
             for step in move.steps
             if states.get(step.key, StepState()).in_effect
             and (step.server_id in ids or (step.server_id is None and step.key not in kept))
-        }
-        dependants: dict[str, list[str]] = {key: [] for key in chosen}
-        for step in chosen.values():
-            for need in step.needs:
-                # a source starts as soon as its copy is gone; its floating IPs must not keep it down
-                starts = need.startswith("stop:") and step.kind == "floating-ip"
-                if need in dependants and not starts:
-                    dependants[need].append(_undo_key(move, step.key))
-        steps += [
-            PlannedStep(
-                key=_undo_key(move, step.key),
-                kind="undo",
-                phase="undo",
-                title=f"undo: {step.title}",
-                changes=step.changes,
-                needs=tuple(dependants[step.key]),
-                params={"plan_hash": move.hash, "step_key": step.key},
-                server_id=step.server_id,
-                cost="what its users wrote at the destination since the move is lost" if step.kind == "boot" else "",
-            )
-            for step in chosen.values()
         ]
+    # across plans: what one plan made, the servers of another may stand on
+    dependants: dict[str, list[str]] = defaultdict(list)
+    for move, step in chosen:
+        for need in step.needs:
+            # a source starts as soon as its copy is gone; its floating IPs must not keep it down
+            if not (need.startswith("stop:") and step.kind == "floating-ip"):
+                dependants[need].append(_undo_key(move, step.key))
+    steps = [
+        PlannedStep(
+            key=_undo_key(move, step.key),
+            kind="undo",
+            phase="undo",
+            title=f"undo: {step.title}",
+            changes=step.changes,
+            needs=tuple(dependants[step.key]),
+            params={"plan_hash": move.hash, "step_key": step.key},
+            server_id=step.server_id,
+            cost="what its users wrote at the destination since the move is lost" if step.kind == "boot" else "",
+        )
+        for move, step in chosen
+    ]
     first = moves[0][0]
     plan = Plan(
         kind="rollback",
@@ -240,6 +251,7 @@ def _finalised(journal: Journal) -> set[str]:
     for document in journal.plan_documents(kind="finalise", states=("started", "finished")):
         plan = Plan.from_document(document)
         for key, state in journal.step_states(plan.hash).items():
-            if key.startswith("delete-source:") and state.in_effect:
+            # one that failed or was cut off may not have deleted: undoing looks at the source before it takes anything
+            if key.startswith("delete-source:") and state.state in ("done", "verified"):
                 gone.add(key.partition(":")[2])
     return gone

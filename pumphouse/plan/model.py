@@ -107,9 +107,14 @@ class Plan:
             )
             fields["steps"] = tuple(PlannedStep(**{**s, "needs": tuple(s["needs"])}) for s in document["steps"])
             fields["notes"] = tuple(Note(**n) for n in document["notes"])
-            return cls(**fields)
+            plan = cls(**fields)
+            whole = plan.document == document and all(step.phase in PHASES for step in plan.steps)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"A damaged plan document: {error!r}.", remedy="make the plan again.") from error
+        if not whole:
+            # its hash would be another than the one under which its approval and its steps are known
+            raise PlanError("A plan document that reads back as another plan.", remedy="make the plan again.")
+        return plan
 
     def step(self, key: str) -> PlannedStep:
         """One step by key."""

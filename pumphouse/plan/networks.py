@@ -133,7 +133,7 @@ def _slice(draft: Draft, network: Network) -> tuple[str | None, tuple[str, str] 
         draft.block(
             "network-full",
             f"network {network.name}",
-            f"{network.cidr or 'It has no IPv4 range: it'} has no free run of addresses for the destination's gateway and DHCP.",
+            f"has no free run of addresses in {network.cidr or 'IPv4'} for the destination's gateway and DHCP.",
             "make the destination's network by hand and map it in site.yaml, destination.networks.",
         )
         return None, None

@@ -156,7 +156,7 @@ def add_keypair(
                     f"server {server.name}",
                     f"its keypair {found.name} and another of that name, of {other.params['user_name']}, would both "
                     f"become the operator's.",
-                    "move the two users' servers one after the other, or rename one keypair in the source.",
+                    "see `owner-not-kept`: let one of the two users boot at the destination, or leave the server out.",
                 )
                 return None, None
     who = f"@operator:{acting['project_id']}" if operator else acting["user_id"]

@@ -31,7 +31,7 @@ class StopServer(Step):
         if server.status != "SHUTOFF":
             return None
         planned = ctx.plan.server(server.id)
-        if planned.status != "SHUTOFF" and ctx.journal.step_state(ctx.plan.hash, step.key).state == "new":
+        if planned.status != "SHUTOFF" and not ctx.journal.step_state(ctx.plan.hash, step.key).ours:
             raise PlanStale(
                 f"Server {server.name} ({server.id}) of {ctx.source.name} was {planned.status} when the plan was made; "
                 f"somebody else stopped it since.",
@@ -177,6 +177,7 @@ class BootServer(Step):
         """Delete the destination's copy and wait until it is gone."""
         if not ours:
             return {"kept": outcome.get("id")}
+        _require_source(ctx, step.params["source_id"])
         cloud = ctx.acting(step.params)
         gone = []
         for found in cloud.compute.list_servers(project_id=cloud.project_id):
@@ -264,6 +265,7 @@ class MoveFloatingIp(Step):
         params = step.params
         if not ours:
             return {"kept": True}
+        _require_source(ctx, params["server_id"])
         found = ctx.destination.neutron.find_floating_ip(params["address"])
         mine = found is not None and found.project_id == ctx.mapped("project", params["project_id"])
         if found is not None and mine:
@@ -457,6 +459,17 @@ class DeleteSource(Step):
         raise StepError(
             f"Server {step.params['name']} was deleted at {ctx.source.name}: that cannot be undone.",
             remedy="move it back from the destination as a new server.",
+        )
+
+
+def _require_source(ctx: Context, source_id: str) -> None:
+    """Before the destination's copy loses anything: there must be a source to go back to."""
+    source = ctx.source.compute.find_server(source_id)
+    if source is None or source.task_state is not None:
+        state = "gone" if source is None else f"busy (task {source.task_state})"
+        raise StepError(
+            f"Server {source_id} of {ctx.source.name} is {state}: its copy at {ctx.destination.name} stays as it is.",
+            remedy="keep the copy if the source is gone or being deleted; otherwise wait for the task, then run again.",
         )
 
 

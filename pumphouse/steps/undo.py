@@ -39,8 +39,6 @@ class Undo(Step):
                 raise
             # what it hung on is gone from the destination, so it is gone as well
             evidence = {"gone": missing.message}
-        finally:
-            there.close()
         ctx.journal.write(ctx.run_id, plan_hash, key, "undone", {"evidence": dict(evidence)})
         if primitive.maps is not None and ours:
             ctx.journal.forget_mapping(primitive.maps, done.params["source_id"])

@@ -28,32 +28,73 @@ SERVER = {
     ]},
     "os-extended-volumes:volumes_attached": [{"id": "v1"}], "fault": {"message": "No valid host", "code": 500},
 }  # fmt: skip
+RULE = {"id": 1, "ip_protocol": "tcp", "from_port": 1, "to_port": 2, "ip_range": {"cidr": "0.0.0.0/0"}, "group": {}}
 PARSERS: dict[str, tuple[Callable[[Doc], Any], dict[str, Any]]] = {
     "server": (nova_records.server_of, SERVER),
     "flavor": (nova_records.flavor_of, {"id": 1, "name": "m1", "vcpus": 1, "ram": 512, "disk": 1, "swap": ""}),
-    "keypair": (lambda doc: nova_records.keypair_of(doc, "u1"), {"name": "k", "public_key": "ssh-rsa A", "fingerprint": "f"}),
-    "service": (nova_records.host_service_of, {"binary": "nova-compute", "host": "h", "status": "enabled", "state": "up"}),
-    "hypervisor": (nova_records.hypervisor_of, {"id": 1, "hypervisor_hostname": "h", "service": {"host": "h", "id": 3}}),
+    "keypair": (
+        lambda doc: nova_records.keypair_of(doc, "u1"),
+        {"name": "k", "public_key": "ssh-rsa A", "fingerprint": "f"},
+    ),
+    "service": (
+        nova_records.host_service_of,
+        {"binary": "nova-compute", "host": "h", "status": "enabled", "state": "up", "zone": "nova"},
+    ),
+    "hypervisor": (
+        nova_records.hypervisor_of,
+        {"id": 1, "hypervisor_hostname": "h", "service": {"host": "h", "id": 3}, "vcpus": 4},
+    ),
     "quota": (lambda doc: nova_records.quota_of(doc, "p1"), {"id": "p1", "cores": 20, "ram": -1}),
     "project": (identity.project_of, {"id": "p1", "name": "acme", "enabled": True}),
     "user": (identity.user_of, {"id": "u1", "name": "bob", "tenantId": "p1", "enabled": "True"}),
     "role": (identity.role_of, {"id": "r1", "name": "admin"}),
-    "assignment": (identity.assignment_of, {"role": {"id": "r"}, "user": {"id": "u"}, "scope": {"project": {"id": "p"}}}),
+    "assignment": (
+        identity.assignment_of,
+        {"role": {"id": "r"}, "user": {"id": "u"}, "scope": {"project": {"id": "p"}}},
+    ),
     "image": (images.image_of, {"id": "i1", "status": "active", "tags": ["a"], "kernel_id": "k"}),
-    "image v1": (images_v1.image_of_v1, {"id": "i1", "status": "active", "is_public": "True", "properties": {"a": "b"}}),
-    "network": (nova_network.network_of, {"id": "n1", "label": "net", "cidr": "10.0.0.0/24", "dhcp_start": "10.0.0.2"}),
-    "group": (lambda doc: nova_network.security_group_of(doc, {}), {"id": 1, "tenant_id": "p", "name": "g", "rules": [
-        {"id": 1, "ip_protocol": "tcp", "from_port": 1, "to_port": 2, "ip_range": {"cidr": "0.0.0.0/0"}, "group": {}}]}),
-    "bulk": (lambda doc: nova_network.floating_ip_of(doc, {}), {"address": "1.2.3.4", "pool": "nova", "project_id": "p"}),
-    "neutron network": (lambda doc: neutron_records.network_of(doc, [doc]), {"id": "n1", "name": "n", "network_id": "n1",
-                        "cidr": "10.0.0.0/24", "allocation_pools": [{"start": "a", "end": "b"}]}),
-    "port": (neutron_records.port_of, {"id": "p", "network_id": "n", "mac_address": "FA:16:3E:00:00:01",
-             "fixed_ips": [{"ip_address": "2001:db8::1"}, {"ip_address": "10.0.0.2"}]}),
-    "neutron group": (neutron_records.security_group_of, {"id": "g", "security_group_rules": [
-        {"id": "r", "direction": "ingress", "protocol": 6, "port_range_min": 1}]}),
-    "floating ip": (lambda doc: neutron_records.floating_ip_of(doc, {}, {}), {"id": "f", "floating_network_id": "n",
-                    "floating_ip_address": "1.2.3.4", "port_id": "p"}),
-    "versions": (discovery.version_list, {"versions": [{"id": "v2.1", "status": "CURRENT", "version": "2.42"}]}),
+    "image v1": (
+        images_v1.image_of_v1,
+        {"id": "i1", "status": "active", "is_public": "True", "properties": {"a": "b"}},
+    ),
+    "network": (
+        nova_network.network_of,
+        {"id": "n1", "label": "net", "cidr": "10.0.0.0/24", "dhcp_start": "10.0.0.2"},
+    ),
+    "group": (
+        lambda doc: nova_network.security_group_of(doc, {}),
+        {"id": 1, "tenant_id": "p", "name": "g", "rules": [RULE]},
+    ),
+    "bulk": (
+        lambda doc: nova_network.floating_ip_of(doc, {}),
+        {"address": "1.2.3.4", "pool": "nova", "project_id": "p"},
+    ),
+    "neutron network": (
+        lambda doc: neutron_records.network_of(doc, [doc]),
+        {
+            "id": "n1", "name": "n", "network_id": "n1", "cidr": "10.0.0.0/24",
+            "allocation_pools": [{"start": "a", "end": "b"}],
+        },
+    ),
+    "port": (
+        neutron_records.port_of,
+        {
+            "id": "p", "network_id": "n", "mac_address": "FA:16:3E:00:00:01",
+            "fixed_ips": [{"ip_address": "2001:db8::1"}, {"ip_address": "10.0.0.2"}],
+        },
+    ),
+    "neutron group": (
+        neutron_records.security_group_of,
+        {"id": "g", "security_group_rules": [{"id": "r", "direction": "ingress", "protocol": 6}]},
+    ),
+    "floating ip": (
+        lambda doc: neutron_records.floating_ip_of(doc, {}, {}),
+        {"id": "f", "floating_network_id": "n", "floating_ip_address": "1.2.3.4", "port_id": "p"},
+    ),
+    "versions": (
+        discovery.version_list,
+        {"versions": [{"id": "v2.1", "status": "CURRENT", "version": "2.42"}]},
+    ),
 }  # fmt: skip
 
 

@@ -14,7 +14,9 @@ import requests
 from pumphouse.lab import siteblock
 from pumphouse.lab.world import Guest, Layer2
 from tests.lab.conftest import Connection, Wait
-from tests.labsite import LabSite
+from tests.labsite import SDK_WARNS_OF_ITSELF, LabSite
+
+pytestmark = SDK_WARNS_OF_ITSELF
 
 
 def fixed(server: Any) -> str:

@@ -46,8 +46,9 @@ def ensure_default(cloud: Cloud, project_id: str) -> Json:
 
 
 def ensure_default_of_list(cloud: Cloud, request: web.Request, caller: Caller) -> None:
-    """Listing makes the default group of the project filtered by, else of the caller's."""
-    project_id = request.query.get("project_id") or request.query.get("tenant_id") or caller.project_id
+    """The project that is asked for, or else the caller's, has its default group from the first look on."""
+    asked = request.query.get("project_id") or request.query.get("tenant_id")
+    project_id = asked if asked and caller.is_admin else caller.project_id
     if project_id:
         ensure_default(cloud, project_id)
 
@@ -123,11 +124,8 @@ class SecurityGroups(Collection):
         return ("id", "name", "project_id", "tenant_id", "description", "shared", "stateful", "tags", "revision_number")
 
     def before_list(self, caller: Caller, request: web.Request) -> None:
-        """The project that is asked for, or else the caller's, has its default group from the first look on."""
-        asked = request.query.get("project_id") or request.query.get("tenant_id")
-        project_id = asked if asked and caller.is_admin else caller.project_id
-        if project_id:
-            ensure_default(self.cloud, project_id)
+        """Looking makes the default group."""
+        ensure_default_of_list(self.cloud, request, caller)
 
     def view(self, record: Json, caller: Caller) -> Json:
         """A group with its rules."""
@@ -203,9 +201,8 @@ class Rules(Collection):
         return (*_SAME, "id", "security_group_id", "project_id", "tenant_id", "description", "revision_number")
 
     def before_list(self, caller: Caller, request: web.Request) -> None:
-        """The caller's project has its default group from the first look on."""
-        if caller.project_id:
-            ensure_default(self.cloud, caller.project_id)
+        """Looking makes the default group."""
+        ensure_default_of_list(self.cloud, request, caller)
 
     def view(self, record: Json, caller: Caller) -> Json:
         """A rule on its own shows less than inside its group."""

@@ -260,7 +260,7 @@ class Ports(Collection):
             given["security_groups"] = (
                 [] if service or not given.get("port_security_enabled", True) else [default["id"]]
             )
-        self._check_groups(given["security_groups"], given["project_id"])
+        self._check_groups(given["security_groups"], given["project_id"], caller)
         within_quota(self.cloud, given["project_id"], "port")
         port = make_port(self.cloud, network, given)
         return answer({self.kind: self.view(port, caller)}, 201)
@@ -276,10 +276,11 @@ class Ports(Collection):
             message = f"(rule:create_port and rule:create_port:{refused}) is disallowed by policy"
             raise Fault(403, message, kind="PolicyNotAuthorized")
 
-    def _check_groups(self, groups: list[str], project_id: str) -> None:
-        """A port's groups are of the port's own project, whoever asks."""
+    def _check_groups(self, groups: list[str], project_id: str, caller: Caller) -> None:
+        """A port's groups are of the port's own project; only an administrator may mix."""
         for group in groups:
-            if group not in self.data.groups or self.data.groups[group]["project_id"] != project_id:
+            known = self.data.groups.get(group)
+            if known is None or not (caller.is_admin or known["project_id"] == project_id):
                 raise no_group(group)
 
     async def update(self, request: web.Request) -> web.Response:
@@ -289,7 +290,7 @@ class Ports(Collection):
         given = await self.given(request, caller, _PORT, post=False)
         network = self.data.networks[port["network_id"]]
         if "security_groups" in given:
-            self._check_groups(given["security_groups"], given["project_id"])
+            self._check_groups(given["security_groups"], port["project_id"], caller)
         if "fixed_ips" in given:
             kept = port["fixed_ips"]
             port["fixed_ips"] = []

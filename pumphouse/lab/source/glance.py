@@ -13,7 +13,7 @@ from aiohttp import web
 
 from pumphouse.lab.faults import Handler
 from pumphouse.lab.source.state import Image, State, now
-from pumphouse.lab.source.wire import ApiFault, Caller, TokenCheck, json_answer, webob_page
+from pumphouse.lab.source.wire import CALLER, ApiFault, Caller, TokenCheck, json_answer, webob_page
 
 JSON_UTF8 = "application/json; charset=UTF-8"
 CHUNK_BYTES = 1 << 18
@@ -59,7 +59,7 @@ class Glance:
             caller = self.tokens.caller(request)
             if caller is None:
                 return webob_page(request, 401)
-            request["caller"] = caller
+            request[CALLER] = caller
             try:
                 answer = await handler(request)
             except ApiFault as fault:
@@ -155,7 +155,7 @@ async def send(state: State, request: web.Request, image: Image, headers: dict[s
     if not path.exists():
         raise ApiFault(404, None, detail=f"Image {image.id} has no data in the store")
     answer = web.StreamResponse(headers={"Content-Type": "application/octet-stream", **headers})
-    answer.headers["X-Openstack-Request-Id"] = request["caller"].request_id
+    answer.headers["X-Openstack-Request-Id"] = request[CALLER].request_id
     answer.content_length = path.stat().st_size
     await answer.prepare(request)
     with path.open("rb") as file:

@@ -19,7 +19,7 @@ from pumphouse.lab.source.glance import (
     send,
 )
 from pumphouse.lab.source.state import Image, Member, now
-from pumphouse.lab.source.wire import ApiFault, Caller, empty_answer, json_answer, read_json
+from pumphouse.lab.source.wire import CALLER, ApiFault, Caller, empty_answer, json_answer, read_json
 
 _META = "x-image-meta-"
 _PROPERTY = "x-image-meta-property-"
@@ -81,20 +81,20 @@ class GlanceV1:
 
     def _get(self, request: web.Request) -> Image:
         image = self.state.images.get(request.match_info["id"])
-        if image is None or not self.glance.may_see(request["caller"], image):
+        if image is None or not self.glance.may_see(request[CALLER], image):
             raise ApiFault(404, None, detail=f"Image with identifier {request.match_info['id']} not found")
         return image
 
     def _get_to_change(self, request: web.Request) -> Image:
         image = self._get(request)
-        if not self.glance.may_change(request["caller"], image):
+        if not self.glance.may_change(request[CALLER], image):
             raise ApiFault(403, None, detail="You are not permitted to modify this image.")
         return image
 
     # --- listing
 
     def _found(self, request: web.Request) -> list[Image]:
-        caller: Caller = request["caller"]
+        caller: Caller = request[CALLER]
         query = request.query
         public: bool | None = True
         if caller.is_admin and query.get("is_public") is not None:
@@ -193,7 +193,7 @@ class GlanceV1:
 
     async def create(self, request: web.Request) -> web.Response:
         """POST /v1/images; a body without valid formats is refused but leaves its queued record behind."""
-        caller: Caller = request["caller"]
+        caller: Caller = request[CALLER]
         meta = self._meta(request)
         if "id" in meta and (meta["id"] in self.state.images or meta["id"] in self.state.deleted_image_ids):
             raise ApiFault(409, None, detail=f"Image with identifier {meta['id']} already exists!")
@@ -225,7 +225,7 @@ class GlanceV1:
         meta = self._meta(request)
         if request.can_read_body and image.status != "queued":
             raise ApiFault(409, None, detail="Cannot upload to an unqueued image")
-        self._apply(image, meta, request["caller"])
+        self._apply(image, meta, request[CALLER])
         if _flag(request.headers.get("x-glance-registry-purge-props", "True")):
             image.properties = meta["properties"]
         else:
@@ -273,7 +273,7 @@ class GlanceV1:
 
     async def shared_images(self, request: web.Request) -> web.Response:
         """GET /v1/shared-images/PROJECT"""
-        caller: Caller = request["caller"]
+        caller: Caller = request[CALLER]
         project_id = request.match_info["member"]
         if not caller.is_admin and caller.project_id != project_id:
             raise ApiFault(403)

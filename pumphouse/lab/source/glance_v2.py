@@ -21,7 +21,7 @@ from pumphouse.lab.source.glance import (
     send,
 )
 from pumphouse.lab.source.state import Image, Member, now
-from pumphouse.lab.source.wire import ApiFault, Caller, empty_answer, json_answer, read_json, stamp
+from pumphouse.lab.source.wire import CALLER, ApiFault, Caller, empty_answer, json_answer, read_json, stamp
 
 _BASE = ("name", "visibility", "protected", "min_disk", "min_ram", "container_format", "disk_format", "tags")
 _READ_ONLY = (
@@ -53,9 +53,11 @@ def add_routes(app: web.Application, glance: Glance) -> None:
 
 
 def image_view(image: Image, *, with_owner: bool) -> dict[str, Any]:
-    """An image as v2 shows it: empty attributes are left out, custom properties lie flat beside the others."""
+    """An image as v2 shows it: empty attributes are left out, custom properties lie flat behind the others.
+
+    That they come last matters: openstacksdk takes ``owner_id`` for another name of ``owner``, and the last one wins.
+    """
     view: dict[str, Any] = {
-        **image.properties,
         "id": image.id,
         "name": image.name,
         "status": image.status,
@@ -75,7 +77,7 @@ def image_view(image: Image, *, with_owner: bool) -> dict[str, Any]:
         "schema": "/v2/schemas/image",
         "owner": image.owner if with_owner else None,
     }
-    return {key: value for key, value in view.items() if value is not None}
+    return {key: value for key, value in view.items() if value is not None} | image.properties
 
 
 class GlanceV2:
@@ -93,13 +95,13 @@ class GlanceV2:
 
     def _get(self, request: web.Request) -> Image:
         image = self.state.images.get(request.match_info["id"])
-        if image is None or not self.glance.may_see(request["caller"], image):
+        if image is None or not self.glance.may_see(request[CALLER], image):
             raise ApiFault(404, f"No image found with ID {request.match_info['id']}")
         return image
 
     def _get_to_change(self, request: web.Request) -> Image:
         image = self._get(request)
-        if not self.glance.may_change(request["caller"], image):
+        if not self.glance.may_change(request[CALLER], image):
             raise ApiFault(403, "You are not permitted to modify this image.")
         return image
 
@@ -107,7 +109,7 @@ class GlanceV2:
 
     async def images(self, request: web.Request) -> web.Response:
         """GET /v2/images; an unknown query key is a custom property to match."""
-        caller: Caller = request["caller"]
+        caller: Caller = request[CALLER]
         query = request.query
         sort_key, sort_dir = query.get("sort_key", "created_at"), query.get("sort_dir", "desc")
         if sort_key not in (
@@ -187,7 +189,7 @@ class GlanceV2:
 
     async def create(self, request: web.Request) -> web.Response:
         """POST /v2/images"""
-        caller: Caller = request["caller"]
+        caller: Caller = request[CALLER]
         given = await read_json(request)
         if not isinstance(given, dict):
             raise ApiFault(400, "Malformed JSON in request body.")
@@ -318,7 +320,7 @@ class GlanceV2:
 
     async def members(self, request: web.Request) -> web.Response:
         """GET /v2/images/ID/members; a member sees only himself."""
-        caller: Caller = request["caller"]
+        caller: Caller = request[CALLER]
         image = self._private(request)
         seen = [
             m
@@ -331,7 +333,7 @@ class GlanceV2:
     async def add_member(self, request: web.Request) -> web.Response:
         """POST /v2/images/ID/members"""
         image = self._private(request)
-        if not self.glance.may_change(request["caller"], image):
+        if not self.glance.may_change(request[CALLER], image):
             raise ApiFault(403, "You are not permitted to create image member for the image.")
         given = await read_json(request)
         if not isinstance(given, dict) or not isinstance(given.get("member"), str):
@@ -344,7 +346,7 @@ class GlanceV2:
 
     async def update_member(self, request: web.Request) -> web.Response:
         """PUT /v2/images/ID/members/PROJECT: the member, or an administrator, accepts or rejects."""
-        caller: Caller = request["caller"]
+        caller: Caller = request[CALLER]
         image = self._private(request)
         member = image.members.get(request.match_info["member"])
         if member is None:
@@ -360,7 +362,7 @@ class GlanceV2:
     async def delete_member(self, request: web.Request) -> web.Response:
         """DELETE /v2/images/ID/members/PROJECT"""
         image = self._private(request)
-        if not self.glance.may_change(request["caller"], image):
+        if not self.glance.may_change(request[CALLER], image):
             raise ApiFault(403, "You cannot delete image member.")
         if image.members.pop(request.match_info["member"], None) is None:
             raise ApiFault(404)

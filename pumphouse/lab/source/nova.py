@@ -11,7 +11,7 @@ from aiohttp import web
 
 from pumphouse.lab.faults import Handler
 from pumphouse.lab.source.state import Server, State
-from pumphouse.lab.source.wire import ApiFault, Caller, TokenCheck, json_answer, read_json, webob_page
+from pumphouse.lab.source.wire import CALLER, ApiFault, Caller, TokenCheck, json_answer, read_json, webob_page
 
 JSON_UTF8 = "application/json; charset=UTF-8"
 
@@ -98,7 +98,7 @@ class Nova:
                     body=b"Authentication required",
                     headers={"Content-Type": "text/plain", "WWW-Authenticate": challenge},
                 )
-            request["caller"] = caller
+            request[CALLER] = caller
             try:
                 self._check_project(request, caller)
                 answer = await handler(request)
@@ -192,8 +192,7 @@ class Nova:
 
     def caller(self, request: web.Request) -> Caller:
         """Who asks (the middleware has checked the token)."""
-        caller: Caller = request["caller"]
-        return caller
+        return request[CALLER]
 
     def require_admin(self, request: web.Request, rule: str) -> Caller:
         """Who asks, an administrator; 403 naming the policy rule otherwise."""
@@ -259,7 +258,7 @@ class Nova:
         return page, [{"rel": "next", "href": href}]
 
     def limited(self, request: web.Request, items: list[Any]) -> list[Any]:
-        """A slice by ``offset`` and ``limit``, as some older listings page (nova/api/openstack/common.py, ``limited``)."""
+        """A slice by ``offset`` and ``limit``, as some older listings page (``limited`` in nova.api.openstack.common)."""
         cap = self.state.osapi_max_limit
         asked = self._limit(request.query.get("limit"))
         try:

@@ -76,6 +76,10 @@ class Caller:
     request_id: str
 
 
+CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+"""Where a service's middleware leaves who asks."""
+
+
 def new_request_id() -> str:
     """A request id as the services make them."""
     return f"req-{uuid.uuid4()}"

@@ -303,8 +303,9 @@ def test_metadata_tags_and_listing_pages(stage: Stage) -> None:
         stage.active(stage.boot(name=f"s{number}", networks="none", metadata={"n": str(number)}))
     assert [item.name for item in stage.member.compute.servers(limit=1)] == ["s3", "s2", "s1", "s0"]
     server = stage.member.compute.find_server("s2")
-    stage.member.compute.set_server_metadata(server, mark="x")
-    stage.member.compute.delete_server_metadata(server, ["n"])
+    stage.member.compute.set_server_metadata(server.id, mark="x")
+    answer = stage.member.compute.delete(f"/servers/{server.id}/metadata/n")
+    assert answer.status_code == 204
     assert stage.member.compute.get_server(server.id).metadata == {"mark": "x"}
     stage.member.compute.add_tag_to_server(server, "blue")
     assert stage.member.compute.get_server(server.id).tags == ["blue"]

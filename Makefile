@@ -38,7 +38,7 @@ static: $(STAMP)
 	$(BIN)/pumphouse lint notebooks
 
 test: static
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadscope --cov --cov-report=term:skip-covered tests
+	$(BIN)/python -m pytest -m "not real" -n $(PYTEST_WORKERS) --dist loadscope --cov --cov-report=term:skip-covered tests
 
 test-real: $(STAMP)
 	$(BIN)/python -m pytest -p no:cacheprovider -m real tests/real tests/contract

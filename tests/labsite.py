@@ -114,7 +114,10 @@ def start_lab(
     release: str = "icehouse",
     osapi_max_limit: int = 1000,
 ) -> LabSite:
-    """Start a lab in a fresh directory; end it with :meth:`LabSite.stop`."""
+    """Start a lab in a fresh directory; :meth:`LabSite.stop` ends it, and so does the end of this process."""
     directory = tmp_path_factory.mktemp(f"{name}-{os.getpid()}")
-    info = process.up(directory, LabOptions(size=size, scale=scale, release=release, osapi_max_limit=osapi_max_limit))
+    options = LabOptions(
+        size=size, scale=scale, release=release, osapi_max_limit=osapi_max_limit, owner_pid=os.getpid()
+    )
+    info = process.up(directory, options)
     return LabSite(info.directory, info.facts)

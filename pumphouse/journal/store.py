@@ -98,7 +98,7 @@ class Journal:
                 sa.event.listen(engine, "connect", _sqlite_pragmas)
             else:
                 engine = sa.create_engine(parsed, pool_pre_ping=True)
-            schema.metadata.create_all(engine)
+            _make_tables(engine)
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
             raise JournalError(
                 f"Journal {_safe(url)} cannot be opened: {type(error).__name__}.",
@@ -170,7 +170,10 @@ class Journal:
         ``failed`` when a step failed and did not succeed later in the run; ``incomplete`` when a step that the
         run set out to do has no verified outcome; ``nothing-to-do`` when it set out to do steps and all were in
         place; else ``succeeded`` (also for runs that only read).
+
+        :raises JournalError: when there is no such run: it may be another journal's.
         """
+        self.get_run(run_id)
         last: dict[tuple[str, str], str] = {}
         scope: set[tuple[str, str]] = set()
         for event in self.events(run_id=run_id):
@@ -407,6 +410,17 @@ def _run(row: Any) -> RunRow:
         template_digest=row.template_digest,
         parent_id=row.parent_id,
     )
+
+
+def _make_tables(engine: Engine) -> None:
+    if set(schema.metadata.tables) <= set(sa.inspect(engine).get_table_names()):
+        return
+    with engine.connect() as db:
+        if db.dialect.name == "sqlite":
+            # two processes that open a new journal at once must not both find its tables missing
+            db.exec_driver_sql("BEGIN IMMEDIATE")
+        schema.metadata.create_all(db)
+        db.commit()
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:

@@ -18,14 +18,15 @@ from pumphouse.lab.source import RELEASES
 @click.option("--scale", type=float, default=1.0)
 @click.option("--release", type=click.Choice(sorted(RELEASES)), default="icehouse")
 @click.option("--osapi-max-limit", type=click.IntRange(1), default=1000, help="The old Nova's largest page.")
-def serve_command(directory: Path, size: int, scale: float, release: str, osapi_max_limit: int) -> None:
+@click.option("--owner-pid", type=int, default=0, help="End when this process is gone.")
+def serve_command(directory: Path, size: int, scale: float, release: str, osapi_max_limit: int, owner_pid: int) -> None:
     """Run a lab in the foreground until it is interrupted.
 
     \b
     Example:
       python -m pumphouse.lab serve --dir lab
     """
-    asyncio.run(serve(directory.resolve(), LabOptions(size, scale, release, osapi_max_limit)))
+    asyncio.run(serve(directory.resolve(), LabOptions(size, scale, release, osapi_max_limit, owner_pid)))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,14 @@ class LabOptions:
     :param size: servers more than the usual ones, in a project ``fleet``.
     :param scale: factor on all durations (0.1: ten times faster).
     :param osapi_max_limit: the old Nova's largest page.
+    :param owner_pid: the lab ends when this process is gone (0: it lives until it is stopped).
     """
 
     size: int = 0
     scale: float = 1.0
     release: str = "icehouse"
     osapi_max_limit: int = 1000
+    owner_pid: int = 0
 
 
 async def serve(directory: Path, options: LabOptions) -> None:
@@ -60,7 +62,17 @@ async def serve(directory: Path, options: LabOptions) -> None:
         info = await _start(stack, world, directory, options)
         stack.callback((directory / "lab.json").unlink, missing_ok=True)
         sitefiles.write_info(directory, info)
-        await stop.wait()
+        await _until(stop, options.owner_pid)
+
+
+async def _until(stop: asyncio.Event, owner_pid: int) -> None:
+    stamp = start_stamp(owner_pid) if owner_pid else None
+    while not stop.is_set():
+        try:
+            await asyncio.wait_for(stop.wait(), timeout=None if stamp is None else 1.0)
+        except TimeoutError:
+            if start_stamp(owner_pid) != stamp:
+                return
 
 
 async def _start(

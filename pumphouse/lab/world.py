@@ -78,6 +78,8 @@ class Layer2:
     history: list[dict[str, object]] = field(default_factory=list)
     socket_cap: int = 300
     _by_address: dict[str, list[Guest]] = field(default_factory=dict)
+    _by_server: dict[tuple[str, str], list[Guest]] = field(default_factory=dict)
+    _sockets: int = 0
 
     async def power_on(self, guest: Guest) -> None:
         """Bring a guest alive on its address; a second live copy is a violation, not an error."""
@@ -88,6 +90,7 @@ class Layer2:
         others = list(sharers)
         self.guests[key] = guest
         sharers.append(guest)
+        self._by_server.setdefault((guest.cloud, guest.server_id), []).append(guest)
         self._note("on", guest.cloud, guest.server_id, guest.address)
         for other in others:
             self._violate(
@@ -100,32 +103,27 @@ class Layer2:
 
     async def power_off(self, cloud: str, server_id: str) -> None:
         """Take every address of a server off the network; open connections are cut."""
-        for key in [k for k in self.guests if k[:2] == (cloud, server_id)]:
-            guest = self.guests.pop(key)
+        for guest in self._by_server.pop((cloud, server_id), []):
+            del self.guests[cloud, server_id, guest.address]
             sharers = self._by_address[guest.address]
             sharers.remove(guest)
             self._note("off", cloud, server_id, guest.address)
-            if guest.server is not None:
-                guest.server.close()
-                guest.server = None
-                for writer in list(guest.connections):
-                    writer.transport.abort()
-                if sharers:
-                    await self._listen(sharers[0])
+            listened = guest.server is not None
+            self._silence(guest)
+            if listened and sharers:
+                await self._listen(sharers[0])
 
     async def close(self) -> None:
         """Take everybody off the network (the site is being switched off; nothing is recorded)."""
         for guest in self.guests.values():
-            if guest.server is not None:
-                guest.server.close()
-                for writer in list(guest.connections):
-                    writer.transport.abort()
+            self._silence(guest)
         self.guests.clear()
         self._by_address.clear()
+        self._by_server.clear()
 
     def is_alive(self, cloud: str, server_id: str) -> bool:
         """Whether a server is on the network."""
-        return any(key[:2] == (cloud, server_id) for key in self.guests)
+        return (cloud, server_id) in self._by_server
 
     def bind_floating(self, address: str, cloud: str, server_id: str) -> None:
         """A cloud starts to answer for a floating address."""
@@ -143,7 +141,7 @@ class Layer2:
             self._note("float-off", cloud, holder[1], address)
 
     async def _listen(self, guest: Guest) -> None:
-        if sum(1 for g in self.guests.values() if g.server is not None) >= self.socket_cap:
+        if self._sockets >= self.socket_cap:
             return
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -167,14 +165,23 @@ class Layer2:
                 with contextlib.suppress(OSError):
                     writer.close()
 
+        self._sockets += 1
         try:
             guest.server = await asyncio.start_server(answer, guest.address, self.guest_port)
         except OSError as error:
+            self._sockets -= 1
             self._violate("address-not-ours", guest.address, f"{guest.cloud}/{guest.server_id} cannot listen: {error}")
             return
-        if (guest.cloud, guest.server_id, guest.address) not in self.guests:
+        if self.guests.get((guest.cloud, guest.server_id, guest.address)) is not guest:
+            self._silence(guest)
+
+    def _silence(self, guest: Guest) -> None:
+        if guest.server is not None:
             guest.server.close()
             guest.server = None
+            self._sockets -= 1
+            for writer in list(guest.connections):
+                writer.transport.abort()
 
     def _violate(self, kind: str, address: str, detail: str) -> None:
         self.violations.append(Violation(datetime.now(UTC), kind, address, detail))

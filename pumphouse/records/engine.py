@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import os
 import shutil
@@ -20,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
@@ -185,7 +187,7 @@ class RecordEngine(NBClientEngine):  # type: ignore[misc]
                 stdout_file=stdout_file,
                 stderr_file=stderr_file,
             )
-            return client.execute()
+            return contextvars.copy_context().run(_with_own_loop, client.execute)
 
 
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]
@@ -353,6 +355,25 @@ def _ending(manager: _Manager, execution: Execution, problem: BaseException | No
     if isinstance(problem, RunbookError):
         return Ending("engine", f"{where}: {problem}", number)
     return Ending("engine", f"{where}: {type(problem).__name__}: {' '.join(str(problem).split())[:600]}", number)
+
+
+def _with_own_loop(work: Callable[[], Any]) -> Any:
+    """Run nbclient's blocking calls on an event loop that is closed afterwards.
+
+    jupyter_core makes one per thread and leaves it open; it keeps it in a context variable, so this has to be called
+    in a context of its own.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        loop = ensure_event_loop()
+    else:
+        return work()  # called from within a loop (a notebook): jupyter_core moves the work to a thread of its own
+    try:
+        return work()
+    finally:
+        loop.close()
+        asyncio.set_event_loop(None)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
@@ -24,6 +24,8 @@ HTML = b"""<html>
  </body>
 </html>"""
 
+PATIENT = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For noisy machines."""
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
@@ -119,6 +121,7 @@ def test_waiting_time_and_request_id_are_read_from_either_place() -> None:
     assert request_id(CaseInsensitiveDict({"X-Openstack-Request-Id": "req-2"})) == "req-2"
 
 
+@PATIENT
 @given(st.integers(400, 599), st.binary(max_size=300) | JSON.map(lambda raw: json.dumps(raw).encode()))
 def test_any_body_makes_an_error(status: int, body: bytes) -> None:
     error = api_error(status, {}, body, intro="Cloud 'x' could not y: z")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pumphouse.clouds import discovery, identity, images, images_v1, neutron_records, nova_network, nova_records
 from pumphouse.clouds.parse import Doc, decode, path, root_of
 from pumphouse.errors import CloudError
-from tests.clouds.test_faults import JSON
+from tests.clouds.test_faults import JSON, PATIENT
 
 SERVER = {
     "id": "s1", "name": "web", "tenant_id": "p1", "user_id": "u1", "status": "active",
@@ -105,6 +105,7 @@ def test_a_documented_record_is_read(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", PARSERS)
+@PATIENT
 @given(data=st.data())
 def test_garbage_is_a_cloud_error(kind: str, data: st.DataObject) -> None:
     parse, good = PARSERS[kind]
@@ -115,6 +116,7 @@ def test_garbage_is_a_cloud_error(kind: str, data: st.DataObject) -> None:
         parse(Doc(raw, "somewhere"))
 
 
+@PATIENT
 @given(st.binary(max_size=200) | JSON.map(repr).map(str.encode))
 def test_any_body_is_an_object_or_a_cloud_error(body: bytes) -> None:
     with contextlib.suppress(CloudError):
@@ -169,6 +171,7 @@ def test_a_services_root(url: str, root: str) -> None:
     assert root_of(url) == root
 
 
+@PATIENT
 @given(st.text())
 def test_no_name_adds_a_level_to_a_path(name: str) -> None:
     with contextlib.suppress(UnicodeEncodeError):

@@ -14,6 +14,7 @@ import pytest
 
 from pumphouse.clouds import OpenStackCloud, connect_site
 from pumphouse.clouds.http import Service
+from pumphouse.clouds.parse import root_of
 from pumphouse.errors import PumphouseError
 from pumphouse.lab.source.release import RELEASES
 from pumphouse.model import Assignment, Flavor, Image, Project
@@ -130,6 +131,13 @@ class Maker:
         url = self.cloud.wire.catalog_url("compute")
         assert url is not None
         return Service(self.cloud.wire, "compute", lambda: url)
+
+    def network(self) -> Service:
+        """Neutron, raw, for what has no verb."""
+        url = self.cloud.wire.catalog_url("network")
+        assert url is not None
+        base = f"{root_of(url)}/v2.0"
+        return Service(self.cloud.wire, "network", lambda: base)
 
 
 @pytest.fixture

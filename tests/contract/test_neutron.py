@@ -172,6 +172,32 @@ def test_router_takes_another_address_when_the_gateway_is_held(
     assert interfaces[0].address != "10.77.1.1"
 
 
+@pytest.mark.parametrize("left", ["bare", "gateway", "port"])
+def test_router_that_was_left_incomplete_is_finished(
+    destination: OpenStackCloud, make: Maker, network: Network, external: Network, left: str
+) -> None:
+    """As a run finds it that was killed after the router, after its gateway, or after the interface's port."""
+    neutron, api, label = destination.neutron, make.network(), name("router")
+    assert network.subnet_id is not None
+    gateway = {"external_gateway_info": {"network_id": external.id}} if left != "bare" else {}
+    body = {"router": {"name": label, **gateway}}
+    router = api.post("/routers", body, "leave a router").doc().doc("router").text("id")
+    make.undo(neutron.delete_router, router)
+    if left == "port":
+        holder = neutron.create_port(
+            name="ctr-old-gateway", network=network, project_id=destination.project_id, address="10.77.1.1", mac=None,
+            security_group_ids=[],
+        )  # fmt: skip
+        make.undo(neutron.delete_port, holder.id)
+        fixed = [{"subnet_id": network.subnet_id}]
+        port = {"port": {"name": f"{label}-interface", "network_id": network.id, "fixed_ips": fixed}}
+        api.post("/ports", port, "leave a port")
+    before = len(neutron.list_ports(network_id=network.id))
+    assert neutron.create_router(label, external_network_id=external.id, subnet_id=network.subnet_id) == router
+    assert neutron.find_router(network.id) == (router, external.id)
+    assert len(neutron.list_ports(network_id=network.id)) == before + (left != "port")
+
+
 def test_router_is_never_moved_to_another_external_network(
     destination: OpenStackCloud, make: Maker, network: Network, external: Network
 ) -> None:

@@ -12,7 +12,7 @@ from pumphouse.plan.model import Plan, PlannedStep, PlanServer, order
 from pumphouse.plan.move import plan_move
 from pumphouse.selection import Choice, Selection
 from pumphouse.site import Site
-from tests.factories import make_server, make_services, make_snapshot, uid
+from tests.factories import make_snapshot, uid
 
 #: The servers of project acme in tests/factories.py: all of them can move once every host is up.
 ACME = ("acme-web1", "acme-web2", "acme-db1", "acme-db2", "acme-cache", "acme-batch")
@@ -74,17 +74,6 @@ def make_plan(*steps: PlannedStep, **overrides: Any) -> Plan:
     return Plan(**values | overrides)
 
 
-def start_run(journal: Journal, **overrides: Any) -> str:
-    values: dict[str, Any] = {
-        "notebook": "test",
-        "template_digest": "",
-        "parameters": {},
-        "operator": "tester",
-        "record": None,
-    }
-    return journal.start_run(**values | overrides)
-
-
 def keep_plan(journal: Journal, plan: Plan, state: str = "started") -> None:
     """Put a plan into the journal, in a state."""
     journal.save_plan(plan.hash, kind=plan.kind, selection_digest=plan.selection_digest, document=plan.document)
@@ -102,7 +91,7 @@ def did(journal: Journal, run_id: str, plan: Plan, *keys: str, absent: bool = Tr
 
 def healthy(**overrides: Any) -> Snapshot:
     """The sample source with all hosts up; tables can be replaced by keyword."""
-    up = tuple(replace(service, state="up") for service in make_services())
+    up = tuple(replace(service, state="up") for service in make_snapshot().services)
     return make_snapshot("source", **{"services": up} | overrides)
 
 
@@ -124,20 +113,3 @@ def acme_servers(*replaced: Any) -> tuple[Any, ...]:
     """The sample servers, with these in the place of those that have the same id."""
     ids = {server.id for server in replaced}
     return (*(server for server in make_snapshot().servers if server.id not in ids), *replaced)
-
-
-__all__ = [
-    "ACME",
-    "acme_servers",
-    "chosen",
-    "did",
-    "healthy",
-    "keep_plan",
-    "make_plan",
-    "make_server",
-    "make_site",
-    "make_step",
-    "plan_server",
-    "planned",
-    "start_run",
-]

@@ -150,6 +150,17 @@ def test_chosen_addresses(slow: LabSite, user: Connection, admin: Connection, un
     assert [e["addr"] for e in entries] == [reserved]
 
 
+def test_a_reservation_outlives_the_server(slow: LabSite, user: Connection, admin: Connection, until: Wait) -> None:
+    address = free_address(slow, 220)
+    server_id = boot(user, "kept", networks=[{"uuid": network_id(user), "fixed_ip": address}])
+    watch(user, server_id, until)
+    assert admin.compute.post(f"/os-fixed-ips/{address}/action", json={"reserve": None}).status_code == 202
+    assert user.compute.delete(f"/servers/{server_id}").status_code == 204
+    until(lambda: admin.compute.get(f"/os-fixed-ips/{address}").json()["fixed_ip"]["hostname"] is None)
+    again = boot(user, "again", networks=[{"uuid": network_id(user), "fixed_ip": address}])
+    assert watch(user, again, until)[-1] == ("ERROR", None)
+
+
 def test_floating_addresses(user: Connection, until: Wait) -> None:
     server_id = boot(user, "float")
     watch(user, server_id, until)

@@ -308,3 +308,31 @@ def unlike(shape: Any, value: Any, where: str) -> list[str]:
 @pytest.mark.parametrize("fact", FACTS, ids=lambda f: f"{f['n']:03d}-{f['service']}-{f['method']}-{f['status']}")
 def test_a_recorded_exchange(fact: dict[str, Any], tmp_path: Path) -> None:
     assert not asyncio.run(replay(fact, tmp_path))
+
+
+def test_most_answers_are_compared_in_full() -> None:
+    assert len(FACTS) == 415
+    assert set(UNLIKE) | set(PREPARE) <= {fact["n"] for fact in FACTS}
+    compared = [f for f in FACTS if f["n"] not in UNLIKE and ("shape" in f or "page" in f or "binary" in f)]
+    assert len(compared) >= 340
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "found"),
+    [
+        ({"a": "str"}, {"a": "x"}, []),
+        ({"a": "str"}, {"a": 1}, ["$.a is int instead of str"]),
+        ({"a": "int"}, {"a": True}, ["$.a is bool instead of int"]),
+        ({"a": "str"}, {}, ["$.a is missing"]),
+        ({"a?": "str"}, {}, []),
+        ({}, {"a": 1}, ["$.a was not recorded"]),
+        ({"a": ["str"]}, {"a": []}, ["$.a is empty"]),
+        ({"a": ["str", "?"]}, {"a": []}, []),
+        ({"a": ["any"]}, {"a": [1]}, []),
+        ({"a": {"*": "str"}}, {"a": {"x": "y", "z": 1}}, ["$.a.z is int instead of str"]),
+        ({"a": "null|str"}, {"a": None}, []),
+        ({"a": {"b": "int"}}, {"a": "x"}, ["$.a is str instead of dict"]),
+    ],
+)
+def test_the_comparison_itself(shape: Any, value: Any, found: list[str]) -> None:
+    assert unlike(shape, value, "$") == found

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from pumphouse.lab import process
 from pumphouse.lab.cli import lab_group
 from pumphouse.lab.server import LabOptions
 from pumphouse.site import load_site
+from tests.lab.conftest import Wait
 from tests.labsite import LabSite
 
 
@@ -41,6 +44,27 @@ def test_up_status_down(tmp_path: Path) -> None:
     assert not (directory / "lab-data").exists()
     assert runner.invoke(lab_group, ["status", "--dir", str(directory)]).exit_code == 1
     assert "No lab was running" in runner.invoke(lab_group, ["down", "--dir", str(directory)]).output
+
+
+def test_a_lab_goes_with_its_owner(tmp_path: Path, until: Wait) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    info = process.up(tmp_path, LabOptions(scale=0.05, owner_pid=owner.pid))
+    assert info.running
+    owner.communicate(b"\n")
+    until(lambda: not process.status(tmp_path).running)
+    assert not (tmp_path / "lab.json").exists()
+
+
+def test_an_earlier_labs_journal_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").write_text("of clouds that are gone")
+    (tmp_path / "records").mkdir()
+    try:
+        process.up(tmp_path, LabOptions(scale=0.05, owner_pid=os.getpid()))
+        assert not (tmp_path / "journal.db").exists()
+        (folder,) = (tmp_path / "earlier").iterdir()
+        assert {p.name for p in folder.iterdir()} == {"journal.db", "records"}
+    finally:
+        process.down(tmp_path)
 
 
 def test_down_leaves_a_reused_process_id_alone(tmp_path: Path) -> None:

@@ -313,8 +313,8 @@ class Directory:
         names = request.match_info
         if role:
             self._get(self.data.roles, "role", names["role"])
-        self._get(self.data.projects, "project", names["project"])
         self._get(self.data.users, "user", names["user"])
+        self._get(self.data.projects, "project", names["project"])
         return names["project"], names["user"], names.get("role", "")
 
     async def grant_list(self, request: web.Request) -> web.Response:

@@ -81,6 +81,13 @@ def admin(cloud: Cloud, request: web.Request, rule: str) -> Caller:
     return caller
 
 
+def known_project(cloud: Cloud, project_id: str) -> str:
+    """A project id that Keystone knows; 400 for any other."""
+    if project_id not in cloud.identity.projects:
+        raise Fault(400, f"Project ID {project_id} is not a valid project.")
+    return project_id
+
+
 def limit_of(request: web.Request, default: int = 1000) -> int:
     """The page size asked for, at most Nova's 1000."""
     text = request.query.get("limit")

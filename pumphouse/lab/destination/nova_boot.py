@@ -147,8 +147,9 @@ class Boot:
         zone, _, host = (given.get("availability_zone") or "").partition(":")
         host = host or given.get("host") or given.get("hypervisor_hostname") or ""
         if host and not caller.is_admin:
-            raise denied("servers:create:forced_host" if ":" in (given.get("availability_zone") or "") else
-                         "compute:servers:create:requested_destination")  # fmt: skip
+            if ":" in (given.get("availability_zone") or ""):
+                raise denied("servers:create:forced_host")
+            raise Fault(403, "Policy doesn't allow compute:servers:create:requested_destination to be performed.")
         if zone and zone != ZONE:
             raise Fault(400, "The requested availability zone is not available")
         names = [item.name for item in self.cloud.compute.hosts]
@@ -163,8 +164,7 @@ class Boot:
     def _image(self, given: Json, flavor: Json, caller: Caller) -> Json:
         wanted = given.get("imageRef") or ""
         if not wanted:
-            message = "Invalid imageRef provided." if "imageRef" in given else "Missing imageRef attribute"
-            raise Fault(400, message)
+            raise Fault(400, "Missing imageRef attribute")
         image = self.cloud.image.images.get(wanted)
         if image is None or not can_see(self.cloud, image, caller):
             raise Fault(400, "Can not find requested image")

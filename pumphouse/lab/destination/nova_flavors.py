@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from pumphouse.lab.destination.nova import admin, limit_of, links, minor
+from pumphouse.lab.destination.nova import admin, known_project, limit_of, links, minor
 from pumphouse.lab.destination.state import Caller, Cloud
 from pumphouse.lab.destination.web import Fault, Json, answer, empty, new_id, page_link, read_json, truthy, validate
 
@@ -194,6 +194,7 @@ class Flavors:
             raise Fault(
                 400, f"Invalid input for field/attribute {name}. Value: {body[name]}. 'tenant' is a required property"
             )
+        known_project(self.cloud, project_id)
         access = self.data.flavor_access[flavor["id"]]
         if name == "addTenantAccess":
             if flavor["is_public"] and minor(request) >= 7:

@@ -12,10 +12,13 @@ from pumphouse.lab.destination.nova import denied, minor
 from pumphouse.lab.destination.state import Caller, Cloud
 from pumphouse.lab.destination.web import Fault, Json, answer, empty, micro_stamp, now, read_json, validate
 
+_NAME = r"^[_\- a-zA-Z0-9]+$"
+_NEW_NAME = r"^[_\-\@\. a-zA-Z0-9]+$"
+
 
 def _schema(version: int) -> Json:
     properties: Json = {
-        "name": {"type": "string", "minLength": 1, "maxLength": 255},
+        "name": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _NEW_NAME if version >= 92 else _NAME},
         "public_key": {"type": "string"},
     }
     if version >= 2:

@@ -153,6 +153,8 @@ async def stop(cloud: Cloud, server: Server) -> None:
         return
     server.power_state = 4
     await server_down(cloud, server)
+    if _gone(server):
+        return
     server.vm_state, server.task_state = "stopped", None
     changed(server)
 
@@ -186,6 +188,8 @@ async def freeze(cloud: Cloud, server: Server, vm_state: str) -> None:
         return
     server.power_state = 3 if vm_state == "paused" else 4
     await server_down(cloud, server)
+    if _gone(server):
+        return
     server.vm_state, server.task_state = vm_state, None
     changed(server)
 

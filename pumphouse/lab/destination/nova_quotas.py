@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from pumphouse.lab.destination.nova import admin, denied, minor
+from pumphouse.lab.destination.nova import admin, denied, known_project, minor
 from pumphouse.lab.destination.state import Cloud, Server
 from pumphouse.lab.destination.web import Fault, Json, answer, empty, read_json, validate
 
@@ -86,7 +86,7 @@ class Quotas:
         caller = self.cloud.authenticate(request)
         if not caller.sees(request.match_info["project"]):
             raise denied(f"os-quota-sets:{rule}")
-        return request.match_info["project"]
+        return known_project(self.cloud, request.match_info["project"])
 
     async def show(self, request: web.Request) -> web.Response:
         """``GET /os-quota-sets/{project}``."""
@@ -113,7 +113,7 @@ class Quotas:
     async def update(self, request: web.Request) -> web.Response:
         """``PUT /os-quota-sets/{project}``: not below what is used, unless forced."""
         admin(self.cloud, request, "os-quota-sets:update")
-        project_id = request.match_info["project"]
+        project_id = known_project(self.cloud, request.match_info["project"])
         names = _shown(minor(request))
         count = {"type": ["integer", "string"], "pattern": "^-?[0-9]+$", "minimum": -1}
         properties: Json = dict.fromkeys(names, count) | {"force": {"type": ["boolean", "string"]}}

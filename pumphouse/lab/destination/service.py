@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import tempfile
 from collections.abc import Sequence
@@ -65,8 +66,10 @@ class DestinationInfo:
 
     async def stop(self) -> None:
         """Stop answering; what was under way is dropped, guests fall silent."""
-        for task in list(self.cloud.tasks):
+        pending = list(self.cloud.tasks)
+        for task in pending:
             task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
         for server in self.cloud.compute.servers.values():
             server.epoch += 1
             await self.cloud.world.layer2.power_off("destination", server.id)

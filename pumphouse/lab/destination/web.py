@@ -50,6 +50,13 @@ _NOVA_FAULTS = {
     501: "notImplemented",
     503: "serviceUnavailable",
 }
+_MALFORMED = {
+    "identity": "Expecting to find valid JSON in request body. The server could not comply with the request since it "
+    "is either malformed or otherwise incorrect. The client is assumed to be in error.",
+    "image": "Malformed JSON in request body.",
+    "compute": "Malformed request body",
+    "network": "Body contains invalid data",
+}
 NOT_FOUND = "The resource could not be found."
 UNAUTHENTICATED = "The request you have made requires authentication."
 _GLANCE_UNAUTHENTICATED = (
@@ -140,16 +147,17 @@ async def read_json(request: web.Request) -> Json:
     try:
         body = json.loads(await request.read() or b"{}")
     except (ValueError, UnicodeDecodeError) as error:
-        raise Fault(400, "The server could not comply with the request since it is malformed.") from error
+        raise Fault(400, _MALFORMED[request.app[SERVICE]]) from error
     if not isinstance(body, dict):
-        raise Fault(400, "The server could not comply with the request since it is malformed.")
+        raise Fault(400, _MALFORMED[request.app[SERVICE]])
     return body
 
 
 def validate(body: Any, schema: Json) -> None:
     """Refuse a body as Nova and Keystone do, with their wording: 400 naming field, value and rule."""
     found = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).iter_errors(body)
-    error = jsonschema.exceptions.best_match(found)
+    # not best_match: what it finds inside a oneOf is not what the services report
+    error = max(found, key=jsonschema.exceptions.relevance, default=None)
     if error is not None:
         path = [str(part) for part in error.absolute_path]
         where = f"Invalid input for field/attribute {path[-1]}. Value: {error.instance}. " if path else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +179,4 @@ def write_bytes(path: Path, pieces: list[bytes]) -> tuple[int, str]:
             digest.update(piece)
             size += len(piece)
             file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
     return size, digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -261,8 +262,6 @@ class Keystone:
 
 
 def _fixed_id(text: str) -> str:
-    import uuid
-
     return uuid.uuid5(uuid.NAMESPACE_DNS, text).hex
 
 

@@ -258,7 +258,7 @@ class Nova:
         return page, [{"rel": "next", "href": href}]
 
     def limited(self, request: web.Request, items: list[Any]) -> list[Any]:
-        """A slice by ``offset`` and ``limit``, as some older listings page (``limited`` in nova.api.openstack.common)."""
+        """A slice by ``offset`` and ``limit`` (``limited`` in nova.api.openstack.common), as older listings page."""
         cap = self.state.osapi_max_limit
         asked = self._limit(request.query.get("limit"))
         try:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from pumphouse.lab.source.nova import Nova
 from pumphouse.lab.source.nova_ips import Addresses
-from pumphouse.lab.source.nova_lifecycle import Lifecycle
+from pumphouse.lab.source.nova_lifecycle import Lifecycle, Usage
 from pumphouse.lab.source.nova_views import instance_name, zone_of_host
 from pumphouse.lab.source.state import Aggregate, Host, Service, now
 from pumphouse.lab.source.wire import ApiFault, empty_answer, json_answer, stamp_micro
@@ -146,11 +146,11 @@ class Hosts:
                     ram + flavor.ram,
                     disk + flavor.disk + flavor.ephemeral,
                 )
-        cpu, ram, disk = self.life.usage(host.name)
+        used = self.life.usage()[host.name]
         rows = [
             ("(total)", host.vcpus, host.memory_mb, host.disk_gb),
-            ("(used_now)", cpu, ram + 512, disk),
-            ("(used_max)", cpu, ram, disk),
+            ("(used_now)", used.vcpus, used.ram + 512, used.disk),
+            ("(used_max)", used.vcpus, used.ram, used.disk),
             *((project, *values) for project, values in per_project.items()),
         ]
         resources = [
@@ -181,11 +181,9 @@ class Hosts:
 
     # --- hypervisors
 
-    def _hypervisor_view(self, host: Host) -> dict[str, Any]:
-        cpu, ram, disk = self.life.usage(host.name)
-        used_ram = ram + 512
+    def _hypervisor_view(self, host: Host, used: Usage) -> dict[str, Any]:
+        used_ram = used.ram + 512
         number = next((s.id for s in self.state.services if s.host == host.name and s.binary == "nova-compute"), 0)
-        running = sum(1 for s in self.state.live_servers() if s.host == host.name)
         return {
             "id": host.number,
             "hypervisor_hostname": host.name,
@@ -196,16 +194,20 @@ class Hosts:
             "cpu_info": "?",
             "current_workload": 0,
             "vcpus": host.vcpus,
-            "vcpus_used": cpu,
+            "vcpus_used": used.vcpus,
             "memory_mb": host.memory_mb,
             "memory_mb_used": used_ram,
             "free_ram_mb": host.memory_mb - used_ram,
             "local_gb": host.disk_gb,
-            "local_gb_used": disk,
-            "free_disk_gb": host.disk_gb - disk,
-            "disk_available_least": host.disk_gb - disk,
-            "running_vms": running,
+            "local_gb_used": used.disk,
+            "free_disk_gb": host.disk_gb - used.disk,
+            "disk_available_least": host.disk_gb - used.disk,
+            "running_vms": used.servers,
         }
+
+    def _hypervisor_views(self) -> list[dict[str, Any]]:
+        held = self.life.usage()
+        return [self._hypervisor_view(h, held[h.name]) for h in self.state.hosts.values()]
 
     def _hypervisor_brief(self, host: Host) -> dict[str, Any]:
         return {"id": host.number, "hypervisor_hostname": host.name}
@@ -218,12 +220,12 @@ class Hosts:
     async def hypervisors_detail(self, request: web.Request) -> web.Response:
         """GET /os-hypervisors/detail"""
         self._admin(request, "hypervisors")
-        return json_answer({"hypervisors": [self._hypervisor_view(h) for h in self.state.hosts.values()]})
+        return json_answer({"hypervisors": self._hypervisor_views()})
 
     async def statistics(self, request: web.Request) -> web.Response:
         """GET /os-hypervisors/statistics: sums."""
         self._admin(request, "hypervisors")
-        views = [self._hypervisor_view(h) for h in self.state.hosts.values()]
+        views = self._hypervisor_views()
         keys = (
             *("current_workload", "disk_available_least", "free_disk_gb", "free_ram_mb", "local_gb", "local_gb_used"),
             *("memory_mb", "memory_mb_used", "running_vms", "vcpus", "vcpus_used"),
@@ -240,7 +242,8 @@ class Hosts:
     async def hypervisor(self, request: web.Request) -> web.Response:
         """GET /os-hypervisors/ID"""
         self._admin(request, "hypervisors")
-        return json_answer({"hypervisor": self._hypervisor_view(self._by_number(request))})
+        host = self._by_number(request)
+        return json_answer({"hypervisor": self._hypervisor_view(host, self.life.usage()[host.name])})
 
     async def uptime(self, request: web.Request) -> web.Response:
         """GET /os-hypervisors/ID/uptime"""

@@ -35,8 +35,10 @@ class Addresses:
         """The record of a fixed address that is not simply free; those of deleted servers expire."""
         fixed = self.state.fixed_ips.get(address)
         if fixed is not None and fixed.free_at is not None and fixed.free_at <= asyncio.get_running_loop().time():
-            del self.state.fixed_ips[address]
-            return None
+            if not fixed.reserved:
+                del self.state.fixed_ips[address]
+                return None
+            fixed.free_at = fixed.hostname = fixed.host = None
         return fixed
 
     def reserved_by_network(self, network: Network, address: str) -> bool:

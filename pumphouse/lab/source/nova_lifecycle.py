@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from pumphouse.lab.source import glance
 from pumphouse.lab.source.nova_ips import Addresses, AddressTaken
-from pumphouse.lab.source.state import CLOUD, Image, Server, State, now
+from pumphouse.lab.source.state import CLOUD, Flavor, Image, Server, State, now
 from pumphouse.lab.world import Guest
 
 RUNNING, PAUSED, SHUTDOWN, SUSPENDED = 1, 3, 4, 4
@@ -28,6 +29,23 @@ _SNAPSHOT = (
 )
 _RESIZE = (("resize_prep", 0.2), ("resize_migrating", 0.4), ("resize_migrated", 0.1), ("resize_finish", 0.3))
 _REBUILD = (("rebuilding", 0.4), ("rebuild_block_device_mapping", 0.1), ("rebuild_spawning", 0.5))
+
+
+@dataclass
+class Usage:
+    """What a host's servers hold: count, vcpus, MiB, GiB."""
+
+    servers: int = 0
+    vcpus: int = 0
+    ram: int = 0
+    disk: int = 0
+
+    def add(self, flavor: Flavor) -> None:
+        """Count one more server."""
+        self.servers += 1
+        self.vcpus += flavor.vcpus
+        self.ram += flavor.ram
+        self.disk += flavor.disk + flavor.ephemeral
 
 
 class Lifecycle:
@@ -89,31 +107,31 @@ class Lifecycle:
 
     # --- scheduling
 
-    def usage(self, host: str) -> tuple[int, int, int]:
-        """(vcpus, MiB, GiB) that a host's servers hold."""
-        cpus = ram = disk = 0
+    def usage(self) -> dict[str, Usage]:
+        """What the servers of each host hold; every host has an entry."""
+        held = {name: Usage() for name in self.state.hosts}
         for server in self.state.servers.values():
-            if server.host == host and not server.deleted:
-                flavor = self.state.flavors.get(server.flavor_id)
-                if flavor is not None:
-                    cpus, ram, disk = cpus + flavor.vcpus, ram + flavor.ram, disk + flavor.disk + flavor.ephemeral
-        return cpus, ram, disk
+            flavor = self.state.flavors.get(server.flavor_id)
+            if server.host in held and not server.deleted and flavor is not None:
+                held[server.host].add(flavor)
+        return held
 
     def pick_host(self, server: Server, *, exclude: str | None = None) -> str | None:
         """The scheduler: the least loaded enabled host of the zone that fits, or None."""
         flavor = self.state.flavors[server.flavor_id]
         best: tuple[int, str] | None = None
+        held = self.usage()
         for service in self.state.services:
             host = self.state.hosts.get(service.host)
             if service.binary != "nova-compute" or service.disabled or not service.alive or host is None:
                 continue
             if host.name == exclude or host.maintenance or not self._in_zone(host.name, server.availability_zone):
                 continue
-            cpus, ram, _disk = self.usage(host.name)
-            if cpus + flavor.vcpus > host.vcpus * CPU_RATIO or ram + flavor.ram > host.memory_mb * RAM_RATIO:
+            used = held[host.name]
+            if used.vcpus + flavor.vcpus > host.vcpus * CPU_RATIO or used.ram + flavor.ram > host.memory_mb * RAM_RATIO:
                 continue
-            if best is None or (ram, host.name) < best:
-                best = (ram, host.name)
+            if best is None or (used.ram, host.name) < best:
+                best = (used.ram, host.name)
         return best[1] if best else None
 
     def _in_zone(self, host: str, zone: str | None) -> bool:

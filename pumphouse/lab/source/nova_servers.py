@@ -276,7 +276,7 @@ class Servers:
         if ip not in ipaddress.ip_network(network.cidr):
             raise ApiFault(404)
         fixed = self.book.record(str(ip))
-        if fixed is not None and not fixed.reserved:
+        if fixed is not None and (fixed.server_id is not None or fixed.free_at is not None):
             raise ApiFault(
                 500, "The server has either erred or is incapable of performing the requested operation."
             )  # nova-network's "already in use" is not mapped to a status

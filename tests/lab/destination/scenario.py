@@ -8,6 +8,7 @@ Everything made is named ``labcmp-…`` and removed at the end, whatever happens
 
 from __future__ import annotations
 
+from .scenario_edges import boots, hosts, readers, strangers
 from .scenario_flavors import flavors, quotas
 from .scenario_identity import discovery, identity
 from .scenario_images import images
@@ -22,9 +23,13 @@ def hold(conversation: Conversation) -> dict[str, Exchange]:
         admin = conversation.login(conversation.username, conversation.password, conversation.project, "auth.password")
         discovery(conversation, admin)
         tenant = identity(conversation, admin)
+        readers(conversation, admin, tenant)
+        strangers(conversation, admin)
+        hosts(conversation, admin)
         image = images(conversation, admin, tenant)
         flavor = flavors(conversation, admin)
         net = network(conversation, admin, tenant)
+        boots(conversation, admin, tenant, image, flavor, net.network)
         servers(conversation, admin, tenant, image, flavor, net)
         quotas(admin, tenant, image, net.network)
     return conversation.exchanges

@@ -130,6 +130,7 @@ def test_security_groups(conn: Connection) -> None:
     assert sorted(rule["ethertype"] for rule in group.security_group_rules) == ["IPv4", "IPv6"]
     assert {rule["direction"] for rule in group.security_group_rules} == {"egress"}
     (default,) = conn.network.security_groups(project_id=project.id, name="default")
+    assert len(default.security_group_rules) == 4
     stranger = conn.identity.create_project(name="stranger")
     (theirs,) = conn.network.security_groups(project_id=stranger.id)
     assert (theirs.name, theirs.project_id) == ("default", stranger.id), "a look from outside makes it as well"

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.labsite import start_lab
+from tests.steps.bench import Bench, Scene
+from tests.steps.case import Case
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One lab for all tests of steps; each test makes objects of its own in it."""
+    lab = start_lab(tmp_path_factory, name="steps", scale=0.02)
+    try:
+        made = Bench.open(lab)
+        yield made
+        made.close()
+    finally:
+        lab.stop()
+
+
+@pytest.fixture
+def scene(bench: Bench, tmp_path: Path) -> Iterator[Callable[[Case], Scene]]:
+    """Sets a case up; afterwards its servers are taken away and no law of the site was broken."""
+    made: list[Scene] = []
+
+    def set_up(case: Case) -> Scene:
+        made.append(case.set_up(bench, tmp_path))
+        return made[-1]
+
+    yield set_up
+    for one in made:
+        one.journal.close()
+    bench.tidy()
+    assert bench.lab.violations() == []

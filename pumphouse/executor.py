@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
+from pumphouse.clouds.trace import request_ids
 from pumphouse.errors import PumphouseError, StepError
 from pumphouse.holder import holder, is_gone
 from pumphouse.journal import StepState
@@ -133,15 +134,17 @@ def _one(ctx: Context, step: PlannedStep, before: StepState) -> tuple[str, float
     primitive = STEPS[step.kind]
     write = ctx.journal.write
     outcome: Mapping[str, Any] | None = primitive.look(ctx, step)
-    verb = "in place"
+    verb, requests = "in place", []
     if outcome is None:
         write(ctx.run_id, ctx.plan.hash, step.key, "intent", {"absent": True, **primitive.before(ctx, step)})
-        outcome = primitive.act(ctx, step)
+        with request_ids() as requests:
+            outcome = primitive.act(ctx, step)
         verb = "done"
     mapping = None
     if primitive.maps is not None:
         mapping = (primitive.maps, step.params["source_id"], str(outcome["id"]))
-    write(ctx.run_id, ctx.plan.hash, step.key, "done", outcome, mapping=mapping)
+    done = {**outcome, "requests": requests} if requests else outcome
+    write(ctx.run_id, ctx.plan.hash, step.key, "done", done, mapping=mapping)
     evidence = primitive.verify(ctx, step, outcome)
     write(ctx.run_id, ctx.plan.hash, step.key, "verified", {"evidence": dict(evidence)})
     seconds = time.monotonic() - begun

@@ -52,7 +52,7 @@ def accept(findings: Iterable[Finding], codes: Iterable[str]) -> tuple[Finding, 
 
 
 #: Codes that an operator may accept: something is lost or unknown, but nothing is endangered.
-ACCEPTABLE = frozenset({"ipv6-not-carried", "keypair-unknown", "project-exists", "rules-unresolved"})
+ACCEPTABLE = frozenset({"image-format", "ipv6-not-carried", "keypair-unknown", "project-exists", "rules-unresolved"})
 
 
 def require_none_blocking(findings: Iterable[Finding]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pumphouse.clouds.api import Cloud, Compute, Identity, Images, Networking, Neutron, NovaNetwork
 from pumphouse.clouds.cloud import OpenStackCloud
 from pumphouse.clouds.connect import connect, connect_site
+from pumphouse.clouds.neutron_records import rule_key, same_rule
 
 __all__ = [
     "Cloud",
@@ -24,4 +25,6 @@ __all__ = [
     "OpenStackCloud",
     "connect",
     "connect_site",
+    "rule_key",
+    "same_rule",
 ]

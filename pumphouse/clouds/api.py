@@ -305,7 +305,15 @@ class NovaNetwork(Networking):
 
     @abstractmethod
     def fixed_ip_state(self, address: str) -> str:
-        """``free``, ``used``, ``reserved`` or ``outside`` (not of any network) (read only)."""
+        """``free``, ``used``, ``reserved`` or ``outside`` (not of any network) (read only).
+
+        Until Nova 2.4 (Kilo) no API tells a reserved address from a free one: there it counts as ``free``;
+        :meth:`tells_reservations` says which it is.
+        """
+
+    def tells_reservations(self) -> bool:
+        """Whether :meth:`fixed_ip_state` can say ``reserved``."""
+        return False
 
     @abstractmethod
     def reserve_fixed_ip(self, address: str) -> None:

@@ -18,6 +18,7 @@ from keystoneauth1.session import Session
 
 from pumphouse.clouds.faults import api_error, fault_text, request_id, retry_after_s
 from pumphouse.clouds.parse import Doc, decode
+from pumphouse.clouds.trace import note
 from pumphouse.errors import (
     ApiError,
     CloudAuthError,
@@ -259,6 +260,7 @@ class Wire:
         except Exception as error:
             raise self._foreign(error, url, doing, service) from error
         self._local.request_id = request_id(response.headers)
+        note(service, method, self._local.request_id)
         self.secrets.add(response.request.headers.get("X-Auth-Token"))
         if response.status_code >= 300 and response.status_code not in accept:
             text = self.secrets.redact(fault_text(body, response.status_code))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Iterable, Mapping
 
@@ -88,7 +89,7 @@ def rule_of(doc: Doc) -> SecurityGroupRule:
 
 def same_rule(one: SecurityGroupRule, other: SecurityGroupRule) -> bool:
     """Whether two rules let the same traffic through, as Neutron compares them; the rules' own ids do not count."""
-    return _essence(one) == _essence(other)
+    return rule_key(one) == rule_key(other)
 
 
 def floating_ip_of(doc: Doc, networks: Mapping[str, str], servers: Mapping[str, str | None]) -> FloatingIp:
@@ -116,20 +117,22 @@ def protocol_of(text: str | None) -> str | None:
     return _PROTOCOLS.get(lowered, lowered) or None
 
 
-def _essence(rule: SecurityGroupRule) -> tuple[object, ...]:
+def rule_key(rule: SecurityGroupRule) -> tuple[str | int | None, ...]:
+    """What a rule lets through, flat and in one spelling; equal for rules that Neutron calls the same.
+
+    Current Neutron stores "all ports" (1-65535) as no ports and "from anywhere" as no prefix.
+    """
     remote = rule.remote_cidr
     if remote is not None:
-        try:
+        with contextlib.suppress(ValueError):
             remote = str(ipaddress.ip_network(remote, strict=False))
-        except ValueError:
-            remote = rule.remote_cidr
     protocol = protocol_of(rule.protocol)
-    ports: tuple[int | None, int | None] = (rule.port_min, rule.port_max)
-    # current Neutron stores "all ports" as no ports, and "from anywhere" as no prefix
-    if ports == (1, 65535) and protocol not in ("icmp", "ipv6-icmp"):
-        ports = (None, None)
+    port_min, port_max = rule.port_min, rule.port_max
+    if (port_min, port_max) == (1, 65535) and protocol not in ("icmp", "ipv6-icmp"):
+        port_min = port_max = None
     return (
-        rule.direction, rule.ethertype, protocol, ports, None if remote in _ANYWHERE else remote, rule.remote_group_id,
+        rule.direction, rule.ethertype, protocol, port_min, port_max,
+        None if remote in _ANYWHERE else remote, rule.remote_group_id,
     )  # fmt: skip
 
 

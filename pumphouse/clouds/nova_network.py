@@ -77,10 +77,7 @@ class NovaNetworking(NovaNetwork):
         }
 
     def fixed_ip_state(self, address: str) -> str:
-        """``free``, ``used``, ``reserved`` or ``outside`` (read only).
-
-        Until Kilo (microversion 2.4) no API tells whether an address is reserved: such a one counts as ``free``.
-        """
+        """``free``, ``used``, ``reserved`` or ``outside``; before microversion 2.4 never ``reserved`` (read only)."""
         api = self._newer_api()
         headers = {"X-OpenStack-Nova-API-Version": _FIXED_IP_MICROVERSION} if api is not None else {}
         place = path("os-fixed-ips", address)
@@ -98,6 +95,10 @@ class NovaNetworking(NovaNetwork):
         if "host" in record or "hostname" in record:
             return "used"
         return "reserved" if record.flag("reserved", False) else "free"
+
+    def tells_reservations(self) -> bool:
+        """Whether Nova offers microversion 2.4."""
+        return self._newer_api() is not None
 
     def reserve_fixed_ip(self, address: str) -> None:
         """Keep an address from ever being handed out."""

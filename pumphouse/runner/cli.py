@@ -20,7 +20,7 @@ from pumphouse.lint import lint_paths
 from pumphouse.records import sheet as sheets
 from pumphouse.records.engine import Progress
 from pumphouse.records.html import render_archive
-from pumphouse.records.manifest import read_manifest
+from pumphouse.records.manifest import read_manifest, verify_manifest
 from pumphouse.runner.execute import run_notebook
 from pumphouse.runner.outcome import EXIT_FAILED, EXIT_OK, EXIT_USAGE, RunOutcome
 from pumphouse.runner.parameters import CommandLineText
@@ -168,6 +168,29 @@ def records_html(site_file: str, out: Path | None, as_json: bool) -> None:
     """
     index = render_archive(load_site(site_file).records_dir, out)
     click.echo(json.dumps({"index": str(index)}) if as_json else f"Open {index}")
+
+
+@records_group.command("verify")
+@site_option
+@json_option
+@one_paragraph
+def records_verify(site_file: str, as_json: bool) -> None:
+    """Check that the manifest has no gap and that no record was changed; exit code 1 if something is wrong.
+
+    \b
+    Example:
+      pumphouse records verify --site lab/site.yaml
+    """
+    folder = load_site(site_file).records_dir
+    problems = verify_manifest(folder)
+    if as_json:
+        click.echo(json.dumps({"runs": len(read_manifest(folder)), "problems": problems}, indent=2))
+    else:
+        for problem in problems:
+            click.echo(problem)
+        if not problems:
+            click.echo(f"{len(read_manifest(folder))} runs; the manifest is complete and every record is unchanged.")
+    sys.exit(EXIT_FAILED if problems else EXIT_OK)
 
 
 @click.command("lint")

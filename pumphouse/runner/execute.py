@@ -23,7 +23,7 @@ from pumphouse.records.sheet import Sheet
 from pumphouse.records.store import WritePolicy, hide_in_text, open_record, path_aliases
 from pumphouse.runner.outcome import RunOutcome
 from pumphouse.runner.parameters import resolve_parameters
-from pumphouse.runner.recover import hold_run, recover_lost_runs
+from pumphouse.runner.recover import Hold, hold_run, recover_lost_runs
 from pumphouse.runner.signals import StopSwitch
 from pumphouse.runner.template import OPERATOR_PARAMETER, SITE_PARAMETER, LoadedTemplate, load_template
 from pumphouse.site import Site
@@ -74,7 +74,7 @@ def run_notebook(
         started_at = datetime.now(UTC)
         record = site.records_dir / _record_name(template, started_at)
         stops = switch or StopSwitch()
-        with stops.listening(), hold_run(site.records_dir, record.name):
+        with stops.listening(), hold_run(site.records_dir, record.name) as hold:
             job = _Job(
                 template=template,
                 checked=checked,
@@ -85,7 +85,7 @@ def run_notebook(
             )
             job.start(started_at, who, parent_id)
             job.execute(cell_timeout_s, reporter, stops)
-            return job.close()
+            return job.close(hold)
     finally:
         if journal is None:
             book.close()
@@ -165,16 +165,12 @@ class _Job:
             result, detail = sheets.FAILED, f"{detail} Before that, a step had failed."
         return result, self._hide(detail)
 
-    def close(self) -> RunOutcome:
-        """Journal and manifest; a failure of one must not keep the other from being written."""
-        problem: PumphouseError | None = None
-        try:
-            self.journal.end_run(self.sheet.run_id, self.sheet.result, self.sheet.detail)
-        except PumphouseError as error:
-            problem = error
-        append_entry(self.site.records_dir, manifest_facts(self.sheet, self.record.name))
-        if problem is not None:
-            raise problem
+    def close(self, hold: Hold) -> RunOutcome:
+        """Write journal and manifest; a run that cannot be closed did not succeed, whatever its notebook did."""
+        problem = close_run(self.journal, self.site, self.sheet, self.record.name)
+        if problem:
+            hold.keep = True
+            self.sheet = self.sheet.ended(sheets.FAILED, self._hide(f"{self.sheet.detail} {problem}".strip()))
         return RunOutcome(
             run_id=self.sheet.run_id,
             notebook=self.template.facts.path,
@@ -196,6 +192,23 @@ class _Job:
 def _record_name(template: LoadedTemplate, started_at: datetime) -> str:
     stem = re.sub(r"[^\w.-]+", "-", template.file.stem)
     return f"{started_at:%Y%m%dT%H%M%SZ}-{stem}-{secrets.token_hex(4)}.ipynb"
+
+
+def close_run(journal: Journal, site: Site, sheet: Sheet, record: str | None) -> str:
+    """End a run in the journal and list it in the manifest; returns what went wrong, or nothing.
+
+    A failure of one must not keep the other from being written.
+    """
+    problems: list[str] = []
+    for act in (
+        lambda: journal.end_run(sheet.run_id, sheet.result, sheet.detail),
+        lambda: append_entry(site.records_dir, manifest_facts(sheet, record)),
+    ):
+        try:
+            act()
+        except PumphouseError as error:
+            problems.append(str(error))
+    return f"The run was {sheet.result} but could not be closed: {' '.join(problems)}" if problems else ""
 
 
 def manifest_facts(sheet: Sheet, record: str | None) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 import nbformat
 
+from pumphouse.errors import RunbookError
 from pumphouse.journal import Journal, RunRow
 from pumphouse.records import sheet as sheets
 from pumphouse.records.manifest import append_entry, read_manifest
@@ -23,19 +25,35 @@ _LOCKS = ".runs"
 LOST = "The process that ran it ended without a word."
 
 
+@dataclass
+class Hold:
+    """A run's lock. ``keep`` it when the run could not be closed properly: the next run will then close it."""
+
+    keep: bool = False
+
+
 @contextlib.contextmanager
-def hold_run(records_dir: Path, name: str) -> Iterator[None]:
+def hold_run(records_dir: Path, name: str) -> Iterator[Hold]:
     """Hold a lock while a run is under way; the system lets go of it when the process dies.
 
     :param name: the record's file name (known before the journal gives out a run id), or a runbook's run id.
+    :raises RunbookError: when the records folder cannot be written.
     """
     folder = records_dir / _LOCKS
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.lock"
-    lock = _take(file)
     try:
-        yield
-        file.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _take(file)
+    except OSError as error:
+        raise RunbookError(
+            f"Records folder {records_dir} cannot be written: {error.strerror or error}.",
+            remedy="check `records` in site.yaml: without a record nothing is run.",
+        ) from error
+    hold = Hold()
+    try:
+        yield hold
+        if not hold.keep:
+            file.unlink(missing_ok=True)
     finally:
         lock.close()
 

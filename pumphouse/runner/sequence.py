@@ -10,11 +10,10 @@ from typing import Any
 from pumphouse.errors import PumphouseError
 from pumphouse.journal import Journal
 from pumphouse.records import sheet as sheets
-from pumphouse.records.manifest import append_entry
 from pumphouse.records.redact import Redactor
 from pumphouse.records.secrets import collect_secrets
 from pumphouse.records.sheet import Sheet
-from pumphouse.runner.execute import Reporter, manifest_facts, refuse_secrets, run_notebook
+from pumphouse.runner.execute import Reporter, close_run, refuse_secrets, run_notebook
 from pumphouse.runner.outcome import RunOutcome
 from pumphouse.runner.recover import hold_run, recover_lost_runs
 from pumphouse.runner.runbook import Call, Runbook, load_runbook, runbook_digest
@@ -65,7 +64,7 @@ def run_runbook(
                 record=None,
             )
             sheet = Sheet(run_id, runbook.facts, who, started_at, values, site.name)
-            with hold_run(site.records_dir, run_id):
+            with hold_run(site.records_dir, run_id) as hold:
                 outcomes: list[RunOutcome] = []
                 try:
                     for number, call in enumerate(calls, 1):
@@ -94,8 +93,10 @@ def run_runbook(
                 except PumphouseError as error:
                     result, detail = sheets.INTERRUPTED, f"The runbook could not go on: {error}"
                 sheet = sheet.ended(result, detail)
-                book.end_run(run_id, result, detail)
-                append_entry(site.records_dir, manifest_facts(sheet, None))
+                problem = close_run(book, site, sheet, None)
+                if problem:
+                    hold.keep = True
+                    sheet = sheet.ended(sheets.FAILED, problem)
         return _outcome(runbook, sheet, outcomes)
     finally:
         if journal is None:

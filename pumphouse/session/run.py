@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pumphouse import approval as approvals
-from pumphouse.checks import check_plan, check_site
+from pumphouse.checks import check_images, check_plan, check_site
 from pumphouse.clouds import connect, connect_site
 from pumphouse.clouds.api import Cloud
 from pumphouse.errors import CloudError, PlanError, StepError
@@ -226,6 +226,7 @@ class Run:
                 site = check_site(self._inventory_now())
                 found += [f for f in site if f.severity != "info"]
                 found += check_plan(plan, self._inventory_now())
+                found += check_images(plan, self.source.images)
         codes = [code.strip() for code in accepted.split(",") if code.strip()]
         return ordered(accept(found, codes))
 

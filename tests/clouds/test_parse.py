@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -239,3 +240,4 @@ def test_rules_compare_as_neutron_compares_them(one: dict[str, Any], other: dict
     first, second = (neutron_records.rule_of(Doc(base | raw, "")) for raw in (one, other))
     assert neutron_records.same_rule(first, second) is same
     assert neutron_records.same_rule(second, first) is same
+    assert json.loads(json.dumps(neutron_records.rule_key(first))) == list(neutron_records.rule_key(first))

@@ -66,8 +66,7 @@ def test_reserving_is_repeatable_and_undone(source: OpenStackCloud, network: Net
     source.nova_network.reserve_fixed_ip(address)
     undo(source.nova_network.unreserve_fixed_ip, address)
     source.nova_network.reserve_fixed_ip(address)
-    # up to Kilo no API tells a reserved address from a free one
-    told = "reserved" if source.facts.release == "ocata" else "free"
+    told = "reserved" if source.nova_network.tells_reservations() else "free"
     assert source.nova_network.fixed_ip_state(address) == told
     source.nova_network.unreserve_fixed_ip(address)
     source.nova_network.unreserve_fixed_ip(address)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pumphouse.errors import ClaimHeld, JournalError
@@ -209,6 +209,7 @@ def test_events_beside_steps_do_not_make_a_step(journal: Journal) -> None:
 STEP_EVENTS = ("intent", "done", "verified", "failed", "skipped", "undo-intent", "undone")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(STEP_EVENTS), st.booleans()), max_size=12))
 def test_what_may_have_changed_something_is_never_forgotten_but_by_undone(history: list[tuple[str, bool]]) -> None:
     state, since = StepState(), []

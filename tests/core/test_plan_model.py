@@ -31,6 +31,7 @@ def dags(draw: st.DrawFn) -> list[PlannedStep]:
     return list(draw(st.permutations(steps)))
 
 
+@settings(deadline=None)
 @given(dags())
 def test_every_step_comes_after_all_that_it_needs(steps: list[PlannedStep]) -> None:
     done: set[str] = set()
@@ -40,6 +41,7 @@ def test_every_step_comes_after_all_that_it_needs(steps: list[PlannedStep]) -> N
     assert done == {step.key for step in steps}
 
 
+@settings(deadline=None)
 @given(dags(), st.randoms(use_true_random=False))
 def test_the_order_does_not_depend_on_how_the_steps_came(steps: list[PlannedStep], random: Any) -> None:
     shuffled = [replace(step, needs=tuple(reversed(step.needs))) for step in steps]
@@ -47,6 +49,7 @@ def test_the_order_does_not_depend_on_how_the_steps_came(steps: list[PlannedStep
     assert order(shuffled) == order(steps)
 
 
+@settings(deadline=None)
 @given(dags(), st.data())
 def test_a_cycle_is_an_error_that_names_its_steps(steps: list[PlannedStep], data: st.DataObject) -> None:
     ring = data.draw(st.lists(NAMES.map(lambda name: f"ring {name}"), unique=True, min_size=1, max_size=4))
@@ -56,6 +59,7 @@ def test_a_cycle_is_an_error_that_names_its_steps(steps: list[PlannedStep], data
     assert all(key in str(caught.value) for key in ring)
 
 
+@settings(deadline=None)
 @given(dags(), NAMES)
 def test_a_need_that_no_step_meets_is_an_error_that_names_both(steps: list[PlannedStep], name: str) -> None:
     missing = f"missing {name}"
@@ -107,6 +111,7 @@ def backwards(value: Any) -> Any:
     return [backwards(item) for item in value] if isinstance(value, list) else value
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=5))
 def test_the_hash_does_not_depend_on_the_order_of_keys(params: dict[str, Any]) -> None:
     one, other = (make_plan(make_step("a", params=p)) for p in (params, backwards(params)))
@@ -114,6 +119,7 @@ def test_the_hash_does_not_depend_on_the_order_of_keys(params: dict[str, Any]) -
     assert Plan.from_document(backwards(json.loads(json.dumps(one.document)))).hash == one.hash
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=5))
 def test_a_plan_that_was_written_and_read_is_the_same_plan(params: dict[str, Any]) -> None:
     plan = replace(full_plan(), steps=(make_step("a", params=params),))
@@ -175,6 +181,7 @@ def test_the_hash_is_64_hex_digits_of_the_canonical_json() -> None:
 # --- damaged documents --------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(JSON | st.dictionaries(st.sampled_from([item.name for item in fields(Plan)]), JSON))
 def test_what_is_no_plan_is_refused(document: Any) -> None:
     if isinstance(document, dict):
@@ -195,7 +202,7 @@ def places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path for key, item in inside for path in [(*here, key), *places(item, (*here, key))]]
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_a_damaged_document_is_refused_or_is_exactly_what_it_says(data: st.DataObject) -> None:
     document = copy.deepcopy(full_plan().document)

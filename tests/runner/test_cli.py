@@ -60,6 +60,8 @@ def test_run_as_json_of_a_failing_notebook(tmp_path: Path) -> None:
     assert facts["record"] in listed.stdout
     (entry,) = json.loads(CliRunner().invoke(records_group, ["list", "--site", str(site.path), "--json"]).stdout)
     assert (entry["operator"], entry["record"]) == ("Ada", facts["record"])
+    verified = CliRunner().invoke(records_group, ["verify", "--site", str(site.path)])
+    assert (verified.exit_code, verified.stdout.split(";")[0]) == (0, "1 runs")
     made = CliRunner().invoke(records_group, ["html", "--site", str(site.path), "--out", str(tmp_path / "www")])
     assert made.exit_code == 0
     assert (tmp_path / "www" / facts["record"].replace(".ipynb", ".html")).exists()
@@ -98,6 +100,10 @@ def test_list_of_no_runs(tmp_path: Path) -> None:
     assert CliRunner().invoke(records_group, ["list", "--site", str(site.path)]).stdout == "No run has ended yet.\n"
     times = {"started_at": "2031-04-05T06:07:08+00:00", "ended_at": "2031-04-05T06:07:09+00:00"}
     append_entry(site.records_dir, {"run_id": "r", "notebook": "n.ipynb", "result": "refused", **times})
+    (site.records_dir / "stray.ipynb").write_text("{}")
+    verified = CliRunner().invoke(records_group, ["verify", "--site", str(site.path), "--json"])
+    assert verified.exit_code == 1
+    assert "stray.ipynb" in json.loads(verified.stdout)["problems"][0]
     listed = CliRunner().invoke(records_group, ["list", "--site", str(site.path)]).stdout
     assert listed == "2031-04-05T06:07:08+00:00  refused        n.ipynb\n"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pumphouse.errors import JournalError, RunbookError
 from pumphouse.journal import Journal
 from pumphouse.records import Entry, read_manifest, verify_manifest
 from pumphouse.runner import (
@@ -292,6 +293,45 @@ def test_run_of_a_vanished_process_is_closed_by_the_next(tmp_path: Path) -> None
     assert record["metadata"]["papermill"]["exception"] is True
     assert [entry.result for entry in read_manifest(site.records_dir)] == ["interrupted"]
     assert verify_manifest(site.records_dir) == []
+
+
+def test_run_that_cannot_be_closed_did_not_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> str:
+        raise RunbookError("Manifest cannot be written: disk full.", remedy="make room.")
+
+    site = make_site(tmp_path / "site")
+    template = write_template(tmp_path / "tiny.ipynb")
+    with monkeypatch.context() as patched:
+        patched.setattr("pumphouse.runner.execute.append_entry", full)
+        outcome = run_notebook(template, {}, site)
+    assert (outcome.result, outcome.exit_code) == ("failed", EXIT_FAILED)
+    assert "was succeeded but could not be closed: Manifest cannot be written" in outcome.detail
+    assert read_manifest(site.records_dir) == []
+    journal = Journal.open(site.journal_url)
+    assert recover_lost_runs(journal, site) == [outcome.run_id]
+    journal.close()
+    assert [entry.result for entry in read_manifest(site.records_dir)] == ["succeeded"]
+    assert verify_manifest(site.records_dir) == []
+
+
+def test_unreadable_journal_at_the_end_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> str:
+        raise JournalError("Journal cannot be read: locked.", remedy="look at the database.")
+
+    monkeypatch.setattr(Journal, "run_result", broken)
+    ran = run(tmp_path)
+    ran.agree_on("interrupted")
+    assert "Journal cannot be read" in ran.outcome.detail
+
+
+def test_records_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "site")
+    site.records_dir.write_text("a file in the way")
+    with pytest.raises(RunbookError, match="Records folder .* cannot be written"):
+        run_notebook(write_template(tmp_path / "tiny.ipynb"), {}, site)
+    journal = Journal.open(site.journal_url)
+    assert journal.list_runs() == []
+    journal.close()
 
 
 def test_runs_of_several_threads_do_not_disturb_each_other(tmp_path: Path) -> None:

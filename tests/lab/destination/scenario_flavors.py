@@ -8,6 +8,7 @@ FLAVOR = {"flavor": {"name": "labcmp-flavor", "ram": 128, "vcpus": 1, "disk": 1,
 
 
 def flavors(book: Conversation, admin: Talker) -> str:
+    """Flavors, extra specs, access; returns the id of a flavor."""
     call, later = admin.call, book.undo.callback
     flavor = call("flavor.create", "compute", "POST", "/flavors", FLAVOR)["flavor"]
     later(call, "flavor.delete", "compute", "DELETE", f"/flavors/{flavor['id']}")
@@ -46,6 +47,7 @@ def flavors(book: Conversation, admin: Talker) -> str:
 
 
 def quotas(admin: Talker, tenant: Talker, image: str, network: str) -> None:
+    """Compute and network quotas, read, set and exceeded."""
     call, path = admin.call, f"/os-quota-sets/{tenant.project_id}"
     call("quota.get", "compute", "GET", path)
     call("quota.get.257", "compute", "GET", path, version="2.57")

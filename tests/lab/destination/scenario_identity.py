@@ -10,6 +10,7 @@ from .talk import Conversation, Talker
 
 
 def discovery(book: Conversation, admin: Talker) -> None:
+    """Version documents, extensions, and what all four services refuse."""
     nobody = Talker(book, "", "", "", admin.catalog)
     liar = Talker(book, "bogus", "", "", admin.catalog)
     roots = {name: re.sub(r"(:\d+).*", r"\1", url) for name, url in admin.catalog.items()}
@@ -52,6 +53,7 @@ def discovery(book: Conversation, admin: Talker) -> None:
 
 
 def identity(book: Conversation, admin: Talker) -> Talker:
+    """Projects, users, roles and grants; returns a plain member of the new project."""
     call, later = admin.call, book.undo.callback
     wrong = {
         "auth": {

@@ -20,6 +20,7 @@ _NEW_IMAGE: dict[str, Any] = {
 
 
 def images(book: Conversation, admin: Talker, tenant: Talker) -> str:
+    """Image records, bytes, members; returns the id of an active image."""
     call, later = admin.call, book.undo.callback
     patch = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
     stream = {"Content-Type": "application/octet-stream"}

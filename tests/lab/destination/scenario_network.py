@@ -20,6 +20,7 @@ class Net:
 
 
 def network(book: Conversation, admin: Talker, tenant: Talker) -> Net:
+    """Networks, groups, routers, ports and floating IPs; returns what servers need of them."""
     call, later, owner = admin.call, book.undo.callback, tenant.project_id
 
     def make(called: str, kind: str, /, talker: Talker = admin, **body: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def _gone(talker: Talker, server_id: str, name: str) -> None:
 
 
 def servers(book: Conversation, admin: Talker, tenant: Talker, image: str, flavor: str, net: Net) -> None:
+    """Keypairs, refused boots, and the life of two servers."""
     call, later = tenant.call, book.undo.callback
     key = {"keypair": {"name": "labcmp-key", "public_key": PUBLIC_KEY}}
     call("keypair.create", "compute", "POST", "/os-keypairs", key)

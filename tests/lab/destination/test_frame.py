@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from pumphouse.lab.destination import make_app
 
-from .conftest import SDK_WARNINGS, Running, running
+from .running import SDK_WARNINGS, Running, running
 
 pytestmark = SDK_WARNINGS
 

@@ -7,7 +7,7 @@ import pytest
 import requests
 from keystoneauth1.exceptions.http import Unauthorized
 
-from .conftest import SDK_WARNINGS, Running
+from .running import SDK_WARNINGS, Running
 
 pytestmark = SDK_WARNINGS
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 from openstack.connection import Connection
 
-from .conftest import SDK_WARNINGS, Running, wait_until
+from .running import SDK_WARNINGS, Running, wait_until
 
 pytestmark = SDK_WARNINGS
 

@@ -6,7 +6,7 @@ import openstack.exceptions
 import pytest
 from openstack.connection import Connection
 
-from .conftest import SDK_WARNINGS, Running
+from .running import SDK_WARNINGS, Running
 
 pytestmark = SDK_WARNINGS
 

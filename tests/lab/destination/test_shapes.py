@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Running, running
+from .running import Running, running
 from .scenario import hold
 from .talk import Conversation
 

@@ -87,7 +87,7 @@ def check_images(plan: Plan, images: Images) -> tuple[Finding, ...]:
                     label,
                     f"({step.params['source_id']}) is declared {want['disk_format']}, but its first bytes are "
                     f"{'' if is_qcow2 else 'not '}those of a qcow2 image; a current Glance refuses that.",
-                    "correct disk_format in the source; or accept `image-format` if the destination's Glance is lenient.",
+                    "correct disk_format in the source; or accept `image-format` for a lenient Glance.",
                 )
             )
     return tuple(findings)

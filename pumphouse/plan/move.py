@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pumphouse.errors import SelectionError
 from pumphouse.findings import Finding
 from pumphouse.inventory import Inventory
@@ -28,18 +30,34 @@ MOVABLE = ("ACTIVE", "SHUTOFF")
 
 
 def plan_move(
-    inventory: Inventory, selection: Selection, site: Site, *, secrets_known: frozenset[str] = frozenset()
+    inventory: Inventory,
+    selection: Selection,
+    site: Site,
+    *,
+    secrets_known: frozenset[str] = frozenset(),
+    moved: Mapping[str, str] | None = None,
 ) -> tuple[Plan, tuple[Finding, ...]]:
     """Plan moving the selected servers and all they need (read only; asks no cloud).
 
     :param secrets_known: names of users whose one-time secret we hold from an earlier plan.
+    :param moved: ids of servers that another plan has begun to cut over, with that plan's hash. They are left out:
+        their source is stopped because we stopped it, not because its owner wants it so.
     :returns: the plan, and what stands in its way as findings; a plan with blocking findings must not run.
-    :raises SelectionError: when a selected server is not in the source's snapshot.
+    :raises SelectionError: when a selected server is not in the source's snapshot, or all were moved already.
     """
     if inventory.destination is None:
         raise SelectionError("A move needs both clouds' inventories.", remedy="take the destination's too.")
     draft = Draft(inventory.source, inventory.destination, site, secrets_known)
-    draft.servers = tuple(_server(draft, server_id) for server_id in selection.server_ids)
+    selected = tuple(_server(draft, server_id) for server_id in selection.server_ids)
+    draft.servers = tuple(server for server in selected if server.id not in (moved or {}))
+    for server in selected:
+        if moved and server.id in moved:
+            _leave_out(draft, server, moved[server.id])
+    if not draft.servers:
+        raise SelectionError(
+            f"All {len(selected)} selected servers were moved, or begun to, by earlier plans.",
+            remedy="to finish them run the notebook with those plans' selections; `pumphouse journal` shows the plans.",
+        )
     projects = [add_project(draft, project_id) for project_id in sorted({s.project_id for s in draft.servers})]
     for project in projects:
         add_people(draft, project)
@@ -58,6 +76,12 @@ def plan_move(
         copy_bytes=draft.copy_bytes,
     )
     return plan, tuple(draft.findings)
+
+
+def _leave_out(draft: Draft, server: Server, plan_hash: str) -> None:
+    text = f"is left out: plan {plan_hash[:12]} has moved it, or begun to"
+    draft.notes.append(Note(f"server {server.name}", text))
+    draft.findings.append(Finding("info", "already-moved", f"server {server.name}", f"({server.id}) {text}."))
 
 
 def _server(draft: Draft, server_id: str) -> Server:

@@ -154,7 +154,7 @@ class Run:
     def _plan_move(self, selection: Selection) -> Plan:
         inventory = self._inventory_now()
         known = frozenset(user.name for user in inventory.source.users if self._secrets.get(user.name))
-        plan, findings = plan_move(inventory, selection, self.site, secrets_known=known)
+        plan, findings = plan_move(inventory, selection, self.site, secrets_known=known, moved=self._cut_over_by())
         while self.journal.plan_state(plan.hash) == "undone":
             plan = replace(plan, sequence=plan.sequence + 1)
         return self._keep_plan(plan, findings)
@@ -178,14 +178,14 @@ class Run:
             return finished
         return self._keep_plan(plan, findings)
 
-    def moved(self, selection: Selection | None = None) -> tuple[str, ...]:
-        """Source ids of servers that were moved and neither rolled back nor finalised (read only)."""
-        moved = []
+    def _cut_over_by(self) -> dict[str, str]:
+        """Server id -> hash of the move plan that has begun to cut it over."""
+        found = {}
         for document in self.journal.plan_documents(kind="move", states=("started", "finished")):
             plan = Plan.from_document(document)
             states = self.journal.step_states(plan.hash)
-            moved += [s.id for s in plan.servers if states.get(f"stop:{s.id}", StepState()).in_effect]
-        return tuple(sorted(set(moved) & set(selection.server_ids) if selection else set(moved)))
+            found.update({s.id: plan.hash for s in plan.servers if states.get(f"stop:{s.id}", StepState()).in_effect})
+        return found
 
     def _resume(self, kind: str, selection: Selection, states: Iterable[str]) -> Plan | None:
         for document in reversed(self.journal.plan_documents(kind=kind, states=states)):

@@ -165,6 +165,19 @@ def test_what_the_stub_is(tmp_path: Path, stub: Stub) -> None:
     cloud.close()
 
 
+def test_without_a_file_openstacksdk_searches(
+    tmp_path: Path, stub: Stub, naps: Naps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_clouds(tmp_path, entry(stub.url))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+    cloud = connect("stub", side="destination", timeout_s=2, sleep=naps)
+    assert cloud.facts.user_name == "admin"
+    cloud.close()
+    with pytest.raises(SiteError, match="no cloud 'other'") as wrong:
+        connect("other", side="destination")
+    assert str(file) in str(wrong.value)
+
+
 def test_side_is_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="side"):
         connect("stub", side="middle", clouds_yaml=write_clouds(tmp_path, entry("http://127.0.0.1:1")))

@@ -107,10 +107,18 @@ class Maker:
         """A project in which our own user is administrator."""
         made = self.cloud.identity.create_project(name("project"), source_id="src-1")
         self.undo(self.cloud.identity.delete_project, made.id)
+        self.undo(self._sweep, made.id)
         admin = self.cloud.identity.find_role("admin")
         assert admin is not None
         self.cloud.identity.grant_role(Assignment(self.cloud.user_id, made.id, admin.id))
         return made
+
+    def _sweep(self, project_id: str) -> None:
+        # Neutron gives every project that it hears of a default group, and keeps it
+        if self.cloud.facts.network_service == "neutron":
+            for group in self.cloud.neutron.list_security_groups():
+                if group.project_id == project_id:
+                    self.cloud.neutron.delete_security_group(group.id)
 
     def flavor(self) -> Flavor:
         """A small public flavor."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -168,8 +169,9 @@ def test_a_mapping_is_written_with_its_event_or_not_at_all(journal: Journal) -> 
 def test_a_steps_state_follows_its_events(
     journal: Journal, events: tuple[str, ...], state: str, ours: bool, in_effect: bool
 ) -> None:
+    runs = [start_run(journal), start_run(journal)]
     for number, event in enumerate(events):
-        run_id = start_run(journal) if number % 2 == 0 else run_id
+        run_id = runs[number // 2 % 2]
         write(journal, run_id, "boot:1", event)
         write(journal, run_id, "boot:2", "intent")
         write(journal, run_id, "boot:1", "intent", plan=OTHER)
@@ -212,7 +214,8 @@ STEP_EVENTS = ("intent", "done", "verified", "failed", "skipped", "undo-intent",
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(STEP_EVENTS), st.booleans()), max_size=12))
 def test_what_may_have_changed_something_is_never_forgotten_but_by_undone(history: list[tuple[str, bool]]) -> None:
-    state, since = StepState(), []
+    state = StepState()
+    since: list[tuple[str, bool]] = []
     for number, (name, absent) in enumerate(history):
         event = Event(number, "r", PLAN, "k", name, datetime.now(UTC), {"absent": absent} if name == "intent" else {})
         state = _advance(state, event)
@@ -485,7 +488,7 @@ def test_a_read_only_database_can_be_read_but_writing_is_an_error(journal: Journ
     reader = _read_only(tmp_path / "journal.db")
     assert reader.get_run(run_id).id == run_id
     plan = make_plan(make_step("project:1"))
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: start_run(reader),
         lambda: reader.end_run(run_id, "succeeded"),
         lambda: write(reader, run_id, "a", "done"),
@@ -495,7 +498,7 @@ def test_a_read_only_database_can_be_read_but_writing_is_an_error(journal: Journ
         lambda: reader.forget_mapping("server", "1"),
     ]
     for attempt in attempts:
-        with pytest.raises(JournalError, match="cannot be written: OperationalError.*readonly.*nothing more is done"):
+        with pytest.raises(JournalError, match=r"cannot be written: OperationalError.*readonly.*nothing more is done"):
             attempt()
     reader.close()
     assert [event.event for event in journal.events()] == ["intent"]

@@ -168,7 +168,8 @@ def test_the_hash_changes_with_any_field_of_the_plan(name: str) -> None:
     plan = full_plan()
     values: dict[str, Any] = {"servers": (), "steps": plan.steps[:2], "notes": ()}
     kind = next(str(item.type) for item in fields(Plan) if item.name == name)
-    assert replace(plan, **{name: values.get(name, OTHER_VALUES.get(kind))}).hash != plan.hash
+    changed: dict[str, Any] = {name: values.get(name, OTHER_VALUES.get(kind))}
+    assert replace(plan, **changed).hash != plan.hash
 
 
 def test_the_hash_is_64_hex_digits_of_the_canonical_json() -> None:

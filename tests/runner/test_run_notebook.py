@@ -327,7 +327,7 @@ def test_unreadable_journal_at_the_end_is_no_success(tmp_path: Path, monkeypatch
 def test_records_folder_that_cannot_be_written(tmp_path: Path) -> None:
     site = make_site(tmp_path / "site")
     site.records_dir.write_text("a file in the way")
-    with pytest.raises(RunbookError, match="Records folder .* cannot be written"):
+    with pytest.raises(RunbookError, match=r"Records folder .* cannot be written"):
         run_notebook(write_template(tmp_path / "tiny.ipynb"), {}, site)
     journal = Journal.open(site.journal_url)
     assert journal.list_runs() == []

@@ -253,19 +253,20 @@ class Bench:
         }
         made = ask(self.owner.compute, "/servers", "POST", json={"server": asked | options})["server"]
         self.booted.append(made["id"])
-        return self.wait_source(made["id"], "ACTIVE")
+        return self.wait_source(made["id"])
 
-    def wait_source(self, server_id: str, status: str) -> dict[str, Any]:
-        """A server of the source, once it has that status and nothing is under way."""
+    def wait_source(self, server_id: str, *statuses: str) -> dict[str, Any]:
+        """A server of the source, once it has one of these statuses (ACTIVE or ERROR) and nothing is under way."""
+        wanted = statuses or ("ACTIVE", "ERROR")
 
         def look() -> dict[str, Any] | None:
             found = self.source_server(server_id)
             assert found is not None, f"server {server_id} is gone"
             idle = found["OS-EXT-STS:task_state"] is None
-            return found if idle and found["status"] == status else None
+            return found if idle and found["status"] in wanted else None
 
-        found: dict[str, Any] = eventually(look, f"source server {status}")
-        if status == "ACTIVE":
+        found: dict[str, Any] = eventually(look, f"source server {wanted}")
+        if found["status"] == "ACTIVE":
             eventually(lambda: self.answers(address_of(found)), "guest")
         return found
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.labsite import start_lab
 from tests.steps.bench import Bench, Scene
-from tests.steps.case import Case
+from tests.steps.case import Case, SetUp
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +23,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def scene(bench: Bench, tmp_path: Path) -> Iterator[Callable[[Case], Scene]]:
+def scene(bench: Bench, tmp_path: Path) -> Iterator[SetUp]:
     """Sets a case up; afterwards its servers are taken away and no law of the site was broken."""
     made: list[Scene] = []
 
-    def set_up(case: Case) -> Scene:
-        made.append(case.set_up(bench, tmp_path))
+    def set_up(case: Case, *, in_place: bool = False) -> Scene:
+        made.append(case.set_up(bench, tmp_path, in_place=in_place))
         return made[-1]
 
     yield set_up

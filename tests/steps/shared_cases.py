@@ -20,6 +20,7 @@ def like(pattern: PlannedStep, key: str, **params: Any) -> PlannedStep:
 
 class RoleCase(Case):
     kind = "role"
+    spoils_all = True
     writes = (Write("POST", "/v3/roles$"),)
     undo_writes = (Write("DELETE", "/v3/roles/"),)
 
@@ -117,6 +118,7 @@ class UserCase(Case):
 
 class AssignmentCase(Case):
     kind = "assignment"
+    spoils_all = True
     writes = (Write("PUT", "/v3/projects/.*/roles/"),)
     undo_writes = (Write("DELETE", "/v3/projects/.*/roles/"),)
 
@@ -214,6 +216,7 @@ class FlavorCase(Case):
 
 class ImageCase(Case):
     kind = "image"
+    spoils_all = True
     writes = (
         Write("POST", "/v2/images$"),
         Write("PUT", "/v2/images/.*/file$"),
@@ -305,6 +308,7 @@ class ImageCase(Case):
 
 class KeypairCase(Case):
     kind = "keypair"
+    spoils_all = True
     writes = (Write("POST", "/os-keypairs$"),)
     undo_writes = (Write("DELETE", "/os-keypairs/"),)
 
@@ -448,6 +452,7 @@ class RouterCase(Case):
 
 class SecurityGroupCase(Case):
     kind = "security-group"
+    spoils_all = True
     writes = (Write("POST", "/v2.0/security-groups"),)
     undo_writes = (Write("DELETE", "/v2.0/security-groups/"),)
 

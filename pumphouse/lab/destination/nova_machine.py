@@ -7,6 +7,7 @@ task looks before it goes on.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from datetime import datetime
 
 from pumphouse.lab.destination.neutron import within_quota
@@ -30,11 +31,24 @@ def _gone(server: Server) -> bool:
     return server.deleted_at is not None or server.task_state == "deleting"
 
 
-def fail(server: Server, message: str, *, code: int = 500) -> None:
-    """Put a server into ERROR."""
+def fail(server: Server, message: str, details: str = "") -> None:
+    """Put a server into ERROR; only administrators are shown the details."""
     moment = changed(server)
-    server.vm_state, server.task_state, server.power_state = "error", None, 0
-    server.fault = {"code": code, "created": stamp(moment), "message": message, "details": f"simulated: {message}"}
+    server.vm_state, server.task_state, server.power_state, server.host = "error", None, 0, None
+    server.fault = {"code": 500, "created": stamp(moment), "message": message, "details": details or message}
+
+
+def _damage(cloud: Cloud, server: Server) -> str:
+    """What is wrong with the bytes of a server's image; empty when they are what Glance says they are."""
+    image = cloud.image.images.get(server.image_id)
+    path = cloud.image.folder / server.image_id
+    if image is None or not path.exists():
+        return f"Image {server.image_id} could not be found."
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    return (
+        "" if found == image["checksum"] else f"Corrupt image download. Hash was {found} expected {image['checksum']}"
+    )
 
 
 async def build(cloud: Cloud, server: Server, networks: list[Json]) -> None:
@@ -63,7 +77,6 @@ async def build(cloud: Cloud, server: Server, networks: list[Json]) -> None:
     try:
         _wire(cloud, server, networks)
     except Fault as fault:
-        server.host = None
         fail(server, f"Build of instance {server.id} aborted: {fault.message}")
         return
     refresh(cloud, server)
@@ -71,6 +84,13 @@ async def build(cloud: Cloud, server: Server, networks: list[Json]) -> None:
     changed(server)
     await asyncio.sleep(seconds * _SPAWNING)
     if _gone(server):
+        return
+    damage = _damage(cloud, server)
+    if damage:
+        release(cloud, server)
+        refresh(cloud, server)
+        message = "Exhausted all hosts available for retrying build failures for instance"
+        fail(server, f"Exceeded maximum number of retries. {message} {server.id}.", damage)
         return
     server.vm_state, server.task_state, server.power_state = "active", None, 1
     server.launched_at = changed(server)

@@ -23,8 +23,8 @@ def network(book: Conversation, admin: Talker, tenant: Talker) -> Net:
     """Networks, groups, routers, ports and floating IPs; returns what servers need of them."""
     call, later, owner = admin.call, book.undo.callback, tenant.project_id
 
-    def make(called: str, kind: str, /, talker: Talker = admin, **body: Any) -> dict[str, Any]:
-        made = talker.call(called, "network", "POST", f"/v2.0/{kind}s".replace("_", "-"), {kind: body})[kind]
+    def make(called: str, kind: str, /, **body: Any) -> dict[str, Any]:
+        made = call(called, "network", "POST", f"/v2.0/{kind}s".replace("_", "-"), {kind: body})[kind]
         later(call, "", "network", "DELETE", f"/v2.0/{kind}s/{made['id']}".replace("_", "-"))
         return dict(made)
 

@@ -135,10 +135,18 @@ def test_what_a_server_needs_is_checked_before_it_is_made(stage: Stage) -> None:
     assert list(stage.admin.compute.servers(all_projects=True)) == []
 
 
-def test_an_image_whose_bytes_are_lost_boots_nothing(stage: Stage) -> None:
-    stage.lab.inside(lambda: (stage.lab.info.cloud.image.folder / stage.image_id).write_bytes(b"cut"))
-    with pytest.raises(openstack.exceptions.BadRequestException, match="missing or incomplete"):
-        stage.boot()
+@pytest.mark.parametrize(("damage", "words"), [(b"cut", "Corrupt image download"), (None, "could not be found")])
+def test_an_image_whose_bytes_are_not_what_they_were_boots_nothing(
+    stage: Stage, damage: bytes | None, words: str
+) -> None:
+    path = stage.lab.info.cloud.image.folder / stage.image_id
+    path.write_bytes(damage) if damage else path.unlink()
+    server = stage.boot()
+    failed = stage.member.compute.wait_for_server(server, status="ERROR", failures=[], interval=0.05, wait=20)
+    assert "Exceeded maximum number of retries" in failed.fault["message"]
+    assert words in stage.admin.compute.get_server(server.id).fault["details"]
+    assert stage.admin.network.get_port(stage.port_id).device_id == ""
+    assert not stage.lab.inside(lambda: stage.lab.world.layer2.guests)
 
 
 def test_the_quota_is_kept(stage: Stage) -> None:

@@ -6,10 +6,10 @@ import hashlib
 import io
 import socket
 import uuid
+from urllib.parse import urlsplit
 
 import openstack.exceptions
 import pytest
-import requests
 from openstack.connection import Connection
 
 from .running import SDK_WARNINGS, Running, wait_until
@@ -122,7 +122,7 @@ def test_content_of_another_format_is_refused_and_the_image_stays_queued(conn: C
 
 def test_an_upload_that_breaks_off_leaves_the_image_queued(lab: Running, conn: Connection) -> None:
     image = _queued(conn)
-    url = requests.utils.urlparse(conn.image.get_endpoint())
+    url = urlsplit(conn.image.get_endpoint())
     head = (
         f"PUT /v2/images/{image['id']}/file HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {conn.auth_token}\r\n"
         "Content-Type: application/octet-stream\r\nContent-Length: 1000000\r\n\r\n"

@@ -181,8 +181,8 @@ def _turned_round(snapshot: Any, random: Any) -> Any:
         return replace(row, **changes)
 
     tables = ("projects", "users", "roles", "assignments", "flavors", "images", "servers", "security_groups")
-    tables = (*tables, "networks", "floating_ips", "keypairs", "ports", "services")
-    rows = {name: [mixed(row) for row in getattr(snapshot, name)] for name in tables}
+    others = ("networks", "floating_ips", "keypairs", "ports", "services")
+    rows = {name: [mixed(row) for row in getattr(snapshot, name)] for name in (*tables, *others)}
     for table in rows.values():
         random.shuffle(table)
     return replace(snapshot, **{name: tuple(table) for name, table in rows.items()})

@@ -99,7 +99,7 @@ class StopCase(Case):
         bench.act_source(step.params["server_id"], "os-start", "ACTIVE")
 
     def names(self, bench: Bench, step: PlannedStep) -> tuple[str, ...]:
-        return (step.params["server_id"],)
+        return (step.params["server_id"], step.params["name"])
 
 
 class BootCase(Case):

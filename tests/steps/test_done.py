@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pumphouse.errors import PumphouseError
@@ -25,8 +27,8 @@ def test_done_as_the_clouds_show_it_and_never_twice(case: Case, bench: Bench, sc
     changes = bench.changes()
     assert one.run().results == {one.step.key: "skipped"}
     assert bench.changes() == changes
-    # another plan of the same journal
-    again = make_plan(one.step, servers=one.plan.servers)
+    # another plan of the same journal, made now that the source is down
+    again = make_plan(one.step, servers=tuple(replace(server, status="SHUTOFF") for server in one.plan.servers))
     keep(one.journal, again)
     assert one.run(one.step, plan=again).results == {one.step.key: "verified"}
     if case.tells:

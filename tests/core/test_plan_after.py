@@ -1,0 +1,397 @@
+"""What comes after a move, planned from the journal alone: deleting the sources, or going back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pumphouse.errors import PlanError
+from pumphouse.findings import blocking
+from pumphouse.journal import Journal
+from pumphouse.plan.after import moves_of, plan_finalise, plan_rollback
+from pumphouse.plan.model import Plan, PlannedStep
+from tests.core.making import ACME, did, keep_plan, make_plan, make_step, plan_server, planned
+from tests.core.making_runs import start_run
+from tests.factories import kid, uid
+
+PROJECT = f"project:{kid('acme')}"
+DIGEST = "e" * 64
+
+
+class Site:
+    """A journal whose clock the test sets, and moves that were done with it."""
+
+    def __init__(self, url: str) -> None:
+        self.now = datetime(2024, 5, 1, 22, 0, tzinfo=UTC)
+        self.journal = Journal.open(url, now=lambda: self.now)
+        self.run = start_run(self.journal)
+
+    def move(self, folder: Path, *names: str, state: str = "finished", sequence: int = 0) -> Plan:
+        """Plan a move of these servers and keep it; nothing of it is done."""
+        plan, _ = planned(folder, *names)
+        if sequence:
+            plan = Plan(**{**plan.__dict__, "sequence": sequence})
+        self.now += timedelta(minutes=1)
+        keep_plan(self.journal, plan, state)
+        return plan
+
+    def moved(self, folder: Path, *names: str) -> Plan:
+        """Plan a move, and do all of it."""
+        plan = self.move(folder, *names)
+        self.do(plan, *plan.steps)
+        return plan
+
+    def do(self, plan: Plan, *steps: PlannedStep, absent: bool = True) -> None:
+        for step in steps:
+            did(self.journal, self.run, plan, step.key, absent=absent)
+            if step.kind == "boot":
+                outcome = {"id": f"copy-of-{step.server_id}"}
+                mapping = ("server", str(step.server_id), outcome["id"])
+                self.journal.write(self.run, plan.hash, step.key, "done", outcome, mapping=mapping)
+                self.journal.write(self.run, plan.hash, step.key, "verified")
+            if step.kind == "settle":
+                self.journal.write(self.run, plan.hash, step.key, "done", {"answers": True})
+                self.journal.write(self.run, plan.hash, step.key, "verified")
+
+    def undo(self, plan: Plan, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.journal.write(self.run, plan.hash, key, "undo-intent", {})
+            self.journal.write(self.run, plan.hash, key, "undone", {})
+
+    def finalise(self, *names: str, hold_s: float = 0.0) -> tuple[Plan, list[str]]:
+        plan, findings = plan_finalise(self.journal, DIGEST, map(uid, names), hold_s=hold_s, now=self.now)
+        return plan, [finding.code for finding in blocking(findings)]
+
+    def rollback(self, *names: str) -> tuple[Plan, list[str]]:
+        plan, findings = plan_rollback(self.journal, DIGEST, map(uid, names))
+        return plan, [finding.code for finding in blocking(findings)]
+
+
+@pytest.fixture
+def site(journal: Journal, journal_url: str) -> Site:
+    """Shares the fixture's database connections, which do not wait for the disk."""
+    made = Site.__new__(Site)
+    made.now = datetime(2024, 5, 1, 22, 0, tzinfo=UTC)
+    made.journal = Journal(journal._engine, now=lambda: made.now)
+    made.run = start_run(made.journal)
+    return made
+
+
+def undone_keys(plan: Plan) -> set[str]:
+    """Keys of the moves' steps that a roll back undoes."""
+    return {step.params["step_key"] for step in plan.steps}
+
+
+def position(plan: Plan, key: str, move: Plan | None = None) -> int:
+    found = [
+        number
+        for number, step in enumerate(plan.steps)
+        if step.params["step_key"] == key and move in (None, *([move] if step.params["plan_hash"] == move.hash else []))
+    ] if move else [number for number, step in enumerate(plan.steps) if step.params["step_key"] == key]
+    (only,) = found
+    return only
+
+
+# --- which moves --------------------------------------------------------------------------------------
+
+
+def test_a_server_that_was_never_moved_is_an_error_that_names_it(site: Site, tmp_path: Path) -> None:
+    site.moved(tmp_path, "acme-web1")
+    for plan in (plan_rollback, lambda *a: plan_finalise(*a, hold_s=0)):
+        with pytest.raises(PlanError, match=f"no move of server.* {uid('acme-web2')}") as caught:
+            plan(site.journal, DIGEST, [uid("acme-web1"), uid("acme-web2")])
+        assert uid("acme-web1") not in str(caught.value)
+
+
+def test_no_server_is_an_error_not_everything(site: Site, tmp_path: Path) -> None:
+    site.moved(tmp_path, "acme-web1")
+    with pytest.raises(PlanError, match="No server is named"):
+        site.finalise()
+    with pytest.raises(PlanError, match="No server is named"):
+        site.rollback()
+
+
+def test_a_plan_that_was_only_proposed_or_taken_back_is_no_move(site: Site, tmp_path: Path) -> None:
+    site.move(tmp_path, "acme-web1", state="proposed")
+    undone = site.moved(tmp_path, "acme-web2")
+    site.journal.set_plan_state(undone.hash, "undone")
+    for name in ("acme-web1", "acme-web2"):
+        with pytest.raises(PlanError):
+            site.rollback(name)
+
+
+def test_moves_come_oldest_first_with_the_servers_that_are_asked_for(site: Site, tmp_path: Path) -> None:
+    second, first = [], site.moved(tmp_path, "acme-web1", "acme-web2", "acme-db1")
+    second = site.moved(tmp_path, "acme-db2")
+    found = moves_of(site.journal, [uid("acme-db2"), uid("acme-web2")])
+    assert [(plan.hash, ids) for plan, ids in found] == [
+        (first.hash, (uid("acme-web2"),)),
+        (second.hash, (uid("acme-db2"),)),
+    ]
+
+
+def test_a_move_of_which_only_the_ground_was_made_ready_can_be_taken_back(site: Site, tmp_path: Path) -> None:
+    move = site.move(tmp_path, "acme-web1", state="started")
+    site.do(move, move.step(PROJECT))
+    plan, blocks = site.rollback("acme-web1")
+    assert (undone_keys(plan), blocks) == ({PROJECT}, [])
+    with pytest.raises(PlanError):
+        site.finalise("acme-web1")
+
+
+def test_a_damaged_plan_in_the_journal_is_an_error(site: Site, tmp_path: Path) -> None:
+    move = site.moved(tmp_path, "acme-web1")
+    site.journal.save_plan("f" * 64, kind="move", selection_digest=DIGEST, document={**move.document, "steps": None})
+    site.journal.set_plan_state("f" * 64, "started")
+    with pytest.raises(PlanError, match="damaged"):
+        site.rollback("acme-web1")
+
+
+# --- finalise -----------------------------------------------------------------------------------------
+
+
+def test_finalising_reserves_each_address_before_it_deletes_the_source(site: Site, tmp_path: Path) -> None:
+    move = site.moved(tmp_path, *ACME)
+    plan, blocks = site.finalise(*ACME)
+    assert blocks == []
+    assert (plan.kind, plan.source, plan.destination) == ("finalise", "old", "new")
+    assert {step.phase for step in plan.steps} == {"finalise"}
+    assert {step.changes for step in plan.steps} == {"source"}
+    for server in move.servers:
+        delete = plan.step(f"delete-source:{server.id}")
+        assert delete.needs == tuple(f"reserve-fixed-ip:{address}" for address in server.addresses)
+        assert delete.undo is None
+        assert delete.cost
+        assert delete.params["destination_id"] == f"copy-of-{server.id}"
+        assert delete.params["answered"] is True
+        assert delete.params["was"] == server.status
+    assert len(plan.steps) == 2 * len(ACME)
+
+
+def test_only_the_chosen_servers_are_finalised(site: Site, tmp_path: Path) -> None:
+    site.moved(tmp_path, *ACME)
+    plan, _ = site.finalise("acme-web1")
+    assert {step.server_id for step in plan.steps} == {uid("acme-web1")}
+    assert any(note.object == "floating IP 172.24.4.11" for note in plan.notes) is False
+    assert [server.name for server in plan.servers] == ["acme-web1"]
+
+
+@pytest.mark.parametrize(("waited_s", "blocks"), [(0, ["hold-time"]), (3599, ["hold-time"]), (3600, []), (7200, [])])
+def test_the_hold_is_kept_to_the_second(site: Site, tmp_path: Path, waited_s: int, blocks: list[str]) -> None:
+    site.moved(tmp_path, "acme-web1")
+    site.now += timedelta(seconds=waited_s)
+    assert site.finalise("acme-web1", hold_s=3600)[1] == blocks
+
+
+def test_the_hold_says_how_long_it_still_is(site: Site, tmp_path: Path) -> None:
+    site.moved(tmp_path, "acme-web1")
+    site.now += timedelta(seconds=600)
+    _, (finding,) = plan_finalise(site.journal, DIGEST, [uid("acme-web1")], hold_s=3600, now=site.now)
+    assert "600 s" in finding.message
+    assert "3000 s" in finding.remedy
+    assert finding.object == "server acme-web1"
+
+
+def test_the_hold_counts_from_the_last_time_it_was_seen_to_serve(site: Site, tmp_path: Path) -> None:
+    move = site.moved(tmp_path, "acme-web1")
+    key = f"settle:{uid('acme-web1')}"
+    site.now += timedelta(hours=2)
+    site.journal.write(site.run, move.hash, key, "skipped")
+    assert site.finalise("acme-web1", hold_s=3600)[1] == []
+    site.journal.write(site.run, move.hash, key, "verified")
+    assert site.finalise("acme-web1", hold_s=3600)[1] == ["hold-time"]
+
+
+@pytest.mark.parametrize("last", ["intent", "done", "failed", "undo-intent", "undone"])
+def test_a_server_that_is_not_verified_keeps_its_source(site: Site, tmp_path: Path, last: str) -> None:
+    move = site.moved(tmp_path, "acme-web1", "acme-web2")
+    site.journal.write(site.run, move.hash, f"settle:{uid('acme-web1')}", last, {})
+    plan, blocks = site.finalise("acme-web1", "acme-web2")
+    assert blocks == ["not-verified"]
+    assert {step.server_id for step in plan.steps} == {uid("acme-web2")}
+
+
+def test_a_server_that_was_booted_but_never_settled_keeps_its_source(site: Site, tmp_path: Path) -> None:
+    move = site.move(tmp_path, "acme-web1", state="started")
+    site.do(move, *(step for step in move.steps if step.kind != "settle"))
+    plan, blocks = site.finalise("acme-web1")
+    assert (plan.steps, blocks) == ((), ["not-verified"])
+
+
+def test_a_server_that_one_plan_prepared_and_another_moved_can_be_finalised(site: Site, tmp_path: Path) -> None:
+    prepared = site.move(tmp_path, "acme-web1", "acme-web2", state="started")
+    site.do(prepared, *prepared.phase("prepare"))
+    moved = site.moved(tmp_path, "acme-web1")
+    plan, blocks = site.finalise("acme-web1")
+    assert blocks == []
+    assert [step.key for step in plan.steps if step.kind == "delete-source"] == [f"delete-source:{uid('acme-web1')}"]
+    assert moved.server(uid("acme-web1")) in plan.servers
+
+
+def test_the_same_finalisation_has_the_same_hash(site: Site, tmp_path: Path) -> None:
+    site.moved(tmp_path, *ACME)
+    assert site.finalise(*ACME)[0].hash == site.finalise(*reversed(ACME))[0].hash
+
+
+# --- roll back ----------------------------------------------------------------------------------------
+
+
+def test_rolling_a_whole_move_back_undoes_all_of_it(site: Site, tmp_path: Path) -> None:
+    move = site.moved(tmp_path, *ACME)
+    plan, blocks = site.rollback(*ACME)
+    assert blocks == []
+    assert undone_keys(plan) == {step.key for step in move.steps}
+    assert {step.phase for step in plan.steps} == {"undo"}
+    assert {step.params["plan_hash"] for step in plan.steps} == {move.hash}
+    assert plan.kind == "rollback"
+
+
+def test_undoing_goes_against_the_needs(site: Site, tmp_path: Path) -> None:
+    move = site.moved(tmp_path, *ACME)
+    plan, _ = site.rollback(*ACME)
+    for step in move.steps:
+        for need in step.needs:
+            if not (need.startswith("stop:") and step.kind == "floating-ip"):
+                assert position(plan, step.key) < position(plan, need), (step.key, need)
+
+
+def test_a_source_starts_without_waiting_for_its_floating_ips(site: Site, tmp_path: Path) -> None:
+    move = site.moved(tmp_path, "acme-web1")
+    plan, _ = site.rollback("acme-web1")
+    stop = next(s for s in plan.steps if s.params["step_key"] == f"stop:{uid('acme-web1')}")
+    waits_for = {plan.step(need).params["step_key"] for need in stop.needs}
+    assert waits_for == {f"boot:{uid('acme-web1')}"}
+    assert any(step.kind == "floating-ip" for step in move.steps)
+
+
+def test_only_what_was_done_is_undone(site: Site, tmp_path: Path) -> None:
+    move = site.move(tmp_path, "acme-web1", state="started")
+    done = [step for step in move.steps if step.kind in ("project", "role", "user", "flavor")]
+    site.do(move, *done)
+    site.journal.write(site.run, move.hash, f"port:{uid('acme-web1')}/10.10.0.11", "intent", {"absent": True})
+    plan, _ = site.rollback("acme-web1")
+    assert undone_keys(plan) == {*(step.key for step in done), f"port:{uid('acme-web1')}/10.10.0.11"}
+
+
+@pytest.mark.parametrize("event", ["intent", "done", "failed", "undo-intent"])
+def test_what_may_have_happened_is_undone_too(site: Site, tmp_path: Path, event: str) -> None:
+    move = site.move(tmp_path, "acme-web1", state="started")
+    site.journal.write(site.run, move.hash, f"boot:{uid('acme-web1')}", event, {})
+    plan, _ = site.rollback("acme-web1")
+    assert undone_keys(plan) == {f"boot:{uid('acme-web1')}"}
+
+
+def test_losing_what_was_written_at_the_destination_is_said(site: Site, tmp_path: Path) -> None:
+    site.moved(tmp_path, "acme-web1")
+    plan, _ = site.rollback("acme-web1")
+    assert [step.params["step_key"] for step in plan.steps if step.cost] == [f"boot:{uid('acme-web1')}"]
+
+
+def test_shared_ground_stays_while_another_server_of_the_plan_stands_on_it(site: Site, tmp_path: Path) -> None:
+    move = site.moved(tmp_path, "acme-web1", "acme-cache")
+    plan, _ = site.rollback("acme-web1")
+    undone = undone_keys(plan)
+    assert {f"stop:{uid('acme-web1')}", f"image:{uid('acme-web')}", "router:" + f"{uid('net')}:public"} <= undone
+    kept = {step.key for step in move.steps} - undone
+    assert {PROJECT, f"image:{uid('cirros')}", f"network:{uid('net')}", "flavor:2", "security-group:1"} <= kept
+    assert not any(uid("acme-cache") in key for key in undone)
+
+
+def test_shared_ground_stays_while_another_plan_needs_it(site: Site, tmp_path: Path) -> None:
+    first = site.moved(tmp_path, "acme-web1")
+    second = site.move(tmp_path, "acme-cache", state="started")
+    site.do(second, *second.steps, absent=False)
+    plan, _ = site.rollback("acme-web1")
+    undone = undone_keys(plan)
+    assert {step.params["plan_hash"] for step in plan.steps} == {first.hash}
+    assert {step.server_id for step in plan.steps} <= {uid("acme-web1"), None}
+    assert PROJECT not in undone
+    assert f"image:{uid('acme-web')}" in undone
+
+
+def test_shared_ground_stays_for_a_plan_that_is_prepared_but_not_cut_over(site: Site, tmp_path: Path) -> None:
+    site.moved(tmp_path, "acme-web1")
+    second = site.move(tmp_path, "acme-cache", state="started")
+    site.do(second, second.step(PROJECT), absent=False)
+    assert PROJECT not in undone_keys(site.rollback("acme-web1")[0])
+
+
+def test_shared_ground_goes_when_the_last_of_two_plans_goes(site: Site, tmp_path: Path) -> None:
+    first = site.moved(tmp_path, "acme-web1")
+    second = site.move(tmp_path, "acme-cache")
+    site.do(second, *second.steps, absent=False)
+    plan, _ = site.rollback("acme-web1")
+    site.undo(first, undone_keys(plan))
+    site.journal.set_plan_state(first.hash, "undone")
+    plan, _ = site.rollback("acme-cache")
+    assert PROJECT in undone_keys(plan)
+    assert site.journal.made_by_us(PROJECT)
+
+
+def test_two_plans_that_go_back_together_take_their_ground_away_last(site: Site, tmp_path: Path) -> None:
+    first = site.moved(tmp_path, "acme-web1")
+    second = site.move(tmp_path, "acme-cache")
+    site.do(second, *second.steps, absent=False)
+    plan, blocks = site.rollback("acme-web1", "acme-cache")
+    assert blocks == []
+    for move in (first, second):
+        for ground in (PROJECT, f"network:{uid('net')}"):
+            for name, owner in (("acme-web1", first), ("acme-cache", second)):
+                assert position(plan, f"boot:{uid(name)}", owner) < position(plan, ground, move)
+
+
+def test_a_finalised_server_cannot_go_back(site: Site, tmp_path: Path) -> None:
+    site.moved(tmp_path, "acme-web1", "acme-web2")
+    final, _ = site.finalise("acme-web1")
+    keep_plan(site.journal, final)
+    site.do(final, *final.steps)
+    plan, findings = plan_rollback(site.journal, DIGEST, [uid("acme-web1"), uid("acme-web2")])
+    assert [(f.severity, f.code, f.object) for f in findings] == [("block", "finalised", "server acme-web1")]
+    assert site.rollback("acme-web2")[1] == []
+
+
+@pytest.mark.parametrize("last", ["intent", "failed"])
+def test_a_finalisation_that_failed_does_not_stand_in_the_way(site: Site, tmp_path: Path, last: str) -> None:
+    """Undoing looks at the source itself before it takes the copy away (tests/core/test_guards.py)."""
+    site.moved(tmp_path, "acme-web1")
+    final, _ = site.finalise("acme-web1")
+    keep_plan(site.journal, final)
+    site.journal.write(site.run, final.hash, f"delete-source:{uid('acme-web1')}", last, {})
+    assert site.rollback("acme-web1")[1] == []
+
+
+def test_what_was_there_before_us_is_planned_for_undoing_as_not_ours(site: Site, tmp_path: Path) -> None:
+    move = site.move(tmp_path, "acme-web1")
+    site.do(move, move.step(PROJECT), absent=False)
+    plan, _ = site.rollback("acme-web1")
+    assert undone_keys(plan) == {PROJECT}
+    assert not site.journal.step_state(move.hash, PROJECT).ours
+
+
+def test_a_rollback_that_was_done_leaves_nothing_to_roll_back(site: Site, tmp_path: Path) -> None:
+    move = site.moved(tmp_path, "acme-web1")
+    plan, _ = site.rollback("acme-web1")
+    site.undo(move, undone_keys(plan))
+    with pytest.raises(PlanError, match="rolled back"):
+        site.rollback("acme-web1")
+
+
+def test_a_rollback_reads_back_from_the_journal_as_itself(site: Site, tmp_path: Path) -> None:
+    site.moved(tmp_path, *ACME)
+    plan, _ = site.rollback(*ACME)
+    keep_plan(site.journal, plan)
+    (document,) = site.journal.plan_documents(kind="rollback")
+    assert Plan.from_document(document) == plan
+
+
+def test_a_servers_own_steps_alone_make_a_move(site: Site) -> None:
+    plan = make_plan(
+        make_step("stop:1", phase="cutover", server_id="1"), servers=(plan_server("x", id="1", addresses=()),)
+    )
+    keep_plan(site.journal, plan)
+    site.do(plan, *plan.steps)
+    undo, _ = plan_rollback(site.journal, DIGEST, ["1"])
+    assert undone_keys(undo) == {"stop:1"}

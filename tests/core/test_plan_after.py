@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pumphouse.errors import PlanError
 from pumphouse.findings import blocking
-from pumphouse.journal import Journal
+from pumphouse.journal import Journal, schema
 from pumphouse.plan.after import moves_of, plan_finalise, plan_rollback
 from pumphouse.plan.model import Plan, PlannedStep
-from tests.core.making import ACME, did, keep_plan, make_plan, make_step, plan_server, planned
+from tests.core.making import ACME, keep_plan, make_plan, make_step, plan_server, planned
 from tests.core.making_runs import start_run
 from tests.factories import kid, uid
 
@@ -24,16 +25,16 @@ DIGEST = "e" * 64
 class Site:
     """A journal whose clock the test sets, and moves that were done with it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, journal: Journal) -> None:
         self.now = datetime(2024, 5, 1, 22, 0, tzinfo=UTC)
-        self.journal = Journal.open(url, now=lambda: self.now)
+        # shares the fixture's connections, which do not wait for the disk
+        self.engine = journal._engine
+        self.journal = Journal(self.engine, now=lambda: self.now)
         self.run = start_run(self.journal)
 
-    def move(self, folder: Path, *names: str, state: str = "finished", sequence: int = 0) -> Plan:
+    def move(self, folder: Path, *names: str, state: str = "finished") -> Plan:
         """Plan a move of these servers and keep it; nothing of it is done."""
         plan, _ = planned(folder, *names)
-        if sequence:
-            plan = Plan(**{**plan.__dict__, "sequence": sequence})
         self.now += timedelta(minutes=1)
         keep_plan(self.journal, plan, state)
         return plan
@@ -45,16 +46,23 @@ class Site:
         return plan
 
     def do(self, plan: Plan, *steps: PlannedStep, absent: bool = True) -> None:
+        """Journal these steps as done and verified, in one go; ``absent`` False: they were in place."""
+        rows: list[dict[str, Any]] = []
         for step in steps:
-            did(self.journal, self.run, plan, step.key, absent=absent)
+            outcome = {"id": f"copy-of-{step.server_id}", "answers": True}
+            events = [("intent", {"absent": True})] if absent else []
+            for event, data in [*events, ("done", outcome), ("verified", {})]:
+                rows.append({"step_key": step.key, "event": event, "data": data})
             if step.kind == "boot":
-                outcome = {"id": f"copy-of-{step.server_id}"}
-                mapping = ("server", str(step.server_id), outcome["id"])
-                self.journal.write(self.run, plan.hash, step.key, "done", outcome, mapping=mapping)
-                self.journal.write(self.run, plan.hash, step.key, "verified")
-            if step.kind == "settle":
-                self.journal.write(self.run, plan.hash, step.key, "done", {"answers": True})
-                self.journal.write(self.run, plan.hash, step.key, "verified")
+                self.map_server(str(step.server_id), outcome["id"])
+        common = {"run_id": self.run, "plan_hash": plan.hash, "at": self.now}
+        with self.engine.begin() as db:
+            db.execute(schema.events.insert(), [{**common, **row} for row in rows])
+
+    def map_server(self, source_id: str, destination_id: object) -> None:
+        row = {"kind": "server", "source_id": source_id, "destination_id": destination_id, "made_at": self.now}
+        with self.engine.begin() as db:
+            db.execute(schema.mappings.insert(), [row])
 
     def undo(self, plan: Plan, keys: Iterable[str]) -> None:
         for key in keys:
@@ -71,13 +79,8 @@ class Site:
 
 
 @pytest.fixture
-def site(journal: Journal, journal_url: str) -> Site:
-    """Shares the fixture's database connections, which do not wait for the disk."""
-    made = Site.__new__(Site)
-    made.now = datetime(2024, 5, 1, 22, 0, tzinfo=UTC)
-    made.journal = Journal(journal._engine, now=lambda: made.now)
-    made.run = start_run(made.journal)
-    return made
+def site(journal: Journal) -> Site:
+    return Site(journal)
 
 
 def undone_keys(plan: Plan) -> set[str]:
@@ -85,14 +88,10 @@ def undone_keys(plan: Plan) -> set[str]:
     return {step.params["step_key"] for step in plan.steps}
 
 
-def position(plan: Plan, key: str, move: Plan | None = None) -> int:
-    found = [
-        number
-        for number, step in enumerate(plan.steps)
-        if step.params["step_key"] == key and move in (None, *([move] if step.params["plan_hash"] == move.hash else []))
-    ] if move else [number for number, step in enumerate(plan.steps) if step.params["step_key"] == key]
-    (only,) = found
-    return only
+def position(plan: Plan, key: str, move: Plan) -> int:
+    """Where a roll back undoes a step of a move."""
+    found = [(step.params["plan_hash"], step.params["step_key"]) for step in plan.steps]
+    return found.index((move.hash, key))
 
 
 # --- which moves --------------------------------------------------------------------------------------
@@ -124,7 +123,7 @@ def test_a_plan_that_was_only_proposed_or_taken_back_is_no_move(site: Site, tmp_
 
 
 def test_moves_come_oldest_first_with_the_servers_that_are_asked_for(site: Site, tmp_path: Path) -> None:
-    second, first = [], site.moved(tmp_path, "acme-web1", "acme-web2", "acme-db1")
+    first = site.moved(tmp_path, "acme-web1", "acme-web2", "acme-db1")
     second = site.moved(tmp_path, "acme-db2")
     found = moves_of(site.journal, [uid("acme-db2"), uid("acme-web2")])
     assert [(plan.hash, ids) for plan, ids in found] == [
@@ -175,8 +174,9 @@ def test_only_the_chosen_servers_are_finalised(site: Site, tmp_path: Path) -> No
     site.moved(tmp_path, *ACME)
     plan, _ = site.finalise("acme-web1")
     assert {step.server_id for step in plan.steps} == {uid("acme-web1")}
-    assert any(note.object == "floating IP 172.24.4.11" for note in plan.notes) is False
     assert [server.name for server in plan.servers] == ["acme-web1"]
+    assert [note.object for note in plan.notes] == ["floating IP 172.24.4.11"]
+    assert site.finalise("acme-web2")[0].notes == ()
 
 
 @pytest.mark.parametrize(("waited_s", "blocks"), [(0, ["hold-time"]), (3599, ["hold-time"]), (3600, []), (7200, [])])
@@ -255,7 +255,7 @@ def test_undoing_goes_against_the_needs(site: Site, tmp_path: Path) -> None:
     for step in move.steps:
         for need in step.needs:
             if not (need.startswith("stop:") and step.kind == "floating-ip"):
-                assert position(plan, step.key) < position(plan, need), (step.key, need)
+                assert position(plan, step.key, move) < position(plan, need, move), (step.key, need)
 
 
 def test_a_source_starts_without_waiting_for_its_floating_ips(site: Site, tmp_path: Path) -> None:

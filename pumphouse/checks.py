@@ -24,6 +24,17 @@ def check_site(inventory: Inventory) -> tuple[Finding, ...]:
     if destination is not None:
         findings += _gaps(destination)
     for snapshot in (source, destination):
+        if snapshot is not None and not _is_admin(snapshot):
+            findings.append(
+                Finding(
+                    "warn",
+                    "not-admin",
+                    f"cloud {snapshot.facts.cloud}",
+                    f"gives {snapshot.facts.user_name} no admin role in {snapshot.facts.project_name}: what is listed "
+                    f"may be only its own.",
+                    "use an administrator's entry of clouds.yaml.",
+                )
+            )
         if snapshot is not None and not snapshot.facts.tls_verified:
             findings.append(
                 Finding(
@@ -91,6 +102,14 @@ def check_images(plan: Plan, images: Images) -> tuple[Finding, ...]:
                 )
             )
     return tuple(findings)
+
+
+def _is_admin(snapshot: Snapshot) -> bool:
+    users = {user.id for user in snapshot.users if user.name == snapshot.facts.user_name}
+    projects = {project.id for project in snapshot.projects if project.name == snapshot.facts.project_name}
+    admins = {role.id for role in snapshot.roles if role.name.casefold() == "admin"}
+    held = (a.role_id for a in snapshot.assignments if a.user_id in users and a.project_id in projects)
+    return snapshot.has_gap("users", "roles", "assignments") or any(role_id in admins for role_id in held)
 
 
 def _network_managers(inventory: Inventory) -> list[Finding]:
@@ -199,11 +218,10 @@ def _quota(project: str, server_ids: list[str], inventory: Inventory) -> list[Fi
             )
         ]
     existing = [s for s in destination.servers if there is not None and s.project_id == there.id]
-    moved_names = {(s.name) for i in server_ids if (s := source.server(i)) is not None}
     use: Counter[str] = Counter()
     for snapshot, servers in (
         (source, [s for i in server_ids if (s := source.server(i)) is not None]),
-        (destination, [s for s in existing if s.name not in moved_names]),
+        (destination, existing),
     ):
         for server in servers:
             flavor = snapshot.flavor(server.flavor_id)

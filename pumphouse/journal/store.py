@@ -221,6 +221,12 @@ class Journal:
             query = query.where(schema.plans.c.state.in_(list(states)))
         return [row.document for row in self._read(query)]
 
+    def plan_document(self, plan_hash: str) -> Mapping[str, Any] | None:
+        """Document of one plan, or None when the journal does not hold it."""
+        for row in self._read(sa.select(schema.plans.c.document).where(schema.plans.c.hash == plan_hash)):
+            return dict(row.document)
+        return None
+
     def plan_state(self, plan_hash: str) -> str | None:
         """State of a plan, or None when the journal does not hold it."""
         for row in self._read(sa.select(schema.plans.c.state).where(schema.plans.c.hash == plan_hash)):
@@ -288,15 +294,11 @@ class Journal:
 
     def step_state(self, plan_hash: str, step_key: str) -> StepState:
         """Where one step stands, over all runs."""
-        return self.step_states(plan_hash).get(step_key, StepState())
+        return _fold(self.events(plan_hash=plan_hash, step_key=step_key)).get(step_key, StepState())
 
     def step_states(self, plan_hash: str) -> dict[str, StepState]:
         """Where every step of a plan that has events stands, over all runs."""
-        found: dict[str, StepState] = {}
-        for event in self.events(plan_hash=plan_hash):
-            if event.event in STEP_EVENTS:
-                found[event.step_key] = _advance(found.get(event.step_key, StepState()), event)
-        return found
+        return _fold(self.events(plan_hash=plan_hash))
 
     def made_by_us(self, step_key: str) -> bool:
         """Whether the object of a step was absent before some plan of ours made it, and was not undone since."""
@@ -374,6 +376,14 @@ class Journal:
                 f"Journal {_safe(str(self._engine.url))} cannot be read: {type(error).__name__}.",
                 remedy="check that the database is reachable and not damaged.",
             ) from error
+
+
+def _fold(events: Iterable[Event]) -> dict[str, StepState]:
+    found: dict[str, StepState] = {}
+    for event in events:
+        if event.event in STEP_EVENTS:
+            found[event.step_key] = _advance(found.get(event.step_key, StepState()), event)
+    return found
 
 
 def _advance(state: StepState, event: Event) -> StepState:

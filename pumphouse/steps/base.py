@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pumphouse.clouds import connect
 from pumphouse.clouds.api import Cloud
-from pumphouse.errors import CloudError, NotCarried, StepError, VerificationFailed
+from pumphouse.errors import CloudError, NotCarried, PlanError, StepError, VerificationFailed
 from pumphouse.journal import Journal
 from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.secretstore import SecretStore
@@ -36,7 +36,23 @@ class Context:
     run_id: str
     report: Callable[[str], None] = lambda _line: None
     _owners: dict[tuple[str, str], Cloud] = field(default_factory=dict)
+    _plans: dict[str, Plan] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def plan_of(self, plan_hash: str) -> Plan:
+        """Another plan of this journal.
+
+        :raises PlanError: when the journal does not hold it.
+        """
+        with self._lock:
+            if plan_hash not in self._plans:
+                document = self.journal.plan_document(plan_hash)
+                if document is None:
+                    raise PlanError(
+                        f"The journal does not hold plan {plan_hash[:12]}.", remedy="use the journal of the move."
+                    )
+                self._plans[plan_hash] = Plan.from_document(document)
+            return self._plans[plan_hash]
 
     def mapped(self, kind: str, source_id: str) -> str:
         """Destination id of a source object.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pumphouse.clouds import rule_key
 from pumphouse.errors import Conflict, NotFound, StepError
 from pumphouse.model import Network, Port, SecurityGroup, SecurityGroupRule
 from pumphouse.plan.model import PlannedStep
@@ -30,6 +31,8 @@ class EnsureNetwork(Step):
                 f"{', '.join(n.id for n in named)}.",
                 remedy="rename all but one, or name another in site.yaml, destination.networks.",
             )
+        if named[0].cidr is None and ctx.journal.made_by_us(step.key):
+            return None
         if named[0].cidr != step.params["cidr"]:
             raise StepError(
                 f"Network {named[0].name} ({named[0].id}) at {ctx.destination.name} has {named[0].cidr}, "
@@ -39,8 +42,11 @@ class EnsureNetwork(Step):
         return {"id": named[0].id, "subnet_id": named[0].subnet_id}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Make the network and its subnet."""
+        """Make the network and its subnet; one that a crash of ours left without subnet is removed first."""
         params = step.params
+        for left in ctx.destination.neutron.list_networks():
+            if left.name == params["name"] and left.cidr is None and not left.external:
+                ctx.destination.neutron.delete_network(left.id)
         made = ctx.destination.neutron.create_network(
             Network(
                 id="",
@@ -158,7 +164,7 @@ class EnsureSecurityGroupRules(Step):
 
     def before(self, ctx: Context, step: PlannedStep) -> Outcome:
         """The rules that we are about to add: what undoing will remove."""
-        return {"added": [_rule_key(rule) for rule in self._missing(ctx, step)]}
+        return {"added": [list(rule_key(rule)) for rule in self._missing(ctx, step)]}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Add the missing ones."""
@@ -170,7 +176,7 @@ class EnsureSecurityGroupRules(Step):
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """Re-read the group: every source rule is there."""
-        expect(step.title, {"missing rules": ([], [str(_rule_key(rule)) for rule in self._missing(ctx, step)])})
+        expect(step.title, {"missing rules": ([], [str(rule_key(rule)) for rule in self._missing(ctx, step)])})
         return {"rules": len(step.params["rules"])}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
@@ -179,14 +185,14 @@ class EnsureSecurityGroupRules(Step):
         if not ours or not added:
             return {"kept": True}
         group = group_of(ctx, ctx.mapped("security_group", step.params["source_id"]))
-        removed = [rule.id for rule in group.rules if _rule_key(rule) in added]
+        removed = [rule.id for rule in group.rules if rule_key(rule) in added]
         for rule_id in removed:
             ctx.destination.neutron.delete_security_group_rule(rule_id)
         return {"deleted": removed}
 
     def _missing(self, ctx: Context, step: PlannedStep) -> list[SecurityGroupRule]:
         group = group_of(ctx, ctx.mapped("security_group", step.params["source_id"]))
-        have = {_rule_key(rule) for rule in group.rules}
+        have = {rule_key(rule) for rule in group.rules}
         wanted = []
         for raw in step.params["rules"]:
             remote = raw["remote_group_id"]
@@ -195,7 +201,7 @@ class EnsureSecurityGroupRules(Step):
                 **{name: raw[name] for name in RULE_FIELDS},
                 remote_group_id=ctx.mapped("security_group", remote) if remote else None,
             )
-            if _rule_key(rule) not in have:
+            if rule_key(rule) not in have:
                 wanted.append(rule)
         return wanted
 
@@ -284,17 +290,4 @@ def group_of(ctx: Context, group_id: str) -> SecurityGroup:
     raise StepError(
         f"Security group {group_id} is gone from {ctx.destination.name}.",
         remedy="somebody deleted it after it was made: make the plan again.",
-    )
-
-
-def _rule_key(rule: SecurityGroupRule) -> tuple[Any, ...]:
-    cidr = None if rule.remote_cidr in ("0.0.0.0/0", "::/0") else rule.remote_cidr
-    return (
-        rule.direction,
-        rule.ethertype,
-        rule.protocol,
-        rule.port_min,
-        rule.port_max,
-        cidr,
-        rule.remote_group_id,
     )

@@ -398,7 +398,9 @@ class ReserveFixedIp(Step):
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """Asked again, the source does not call it free."""
         state = ctx.source.nova_network.fixed_ip_state(step.params["address"])
-        expect(f"fixed IP {step.params['address']} at {ctx.source.name}", {"free": (False, state == "free")})
+        if ctx.source.nova_network.tells_reservations():
+            # until Nova 2.4 the API shows a reserved address that nobody uses as free
+            expect(f"fixed IP {step.params['address']} at {ctx.source.name}", {"free": (False, state == "free")})
         return {"state": state}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:

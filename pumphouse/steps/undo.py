@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pumphouse.errors import NotCarried, PlanError
-from pumphouse.plan.model import Plan, PlannedStep
+from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step
 
 
@@ -25,7 +25,7 @@ class Undo(Step):
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Undo it, in the light of the plan that did it."""
         plan_hash, key = step.params["plan_hash"], step.params["step_key"]
-        move = _plan(ctx, plan_hash)
+        move = ctx.plan_of(plan_hash)
         done = move.step(key)
         primitive = self._primitives[done.kind]
         state = ctx.journal.step_state(plan_hash, key)
@@ -51,11 +51,3 @@ class Undo(Step):
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """A roll back is not rolled back: move the server again instead."""
         raise PlanError("A roll back cannot be undone.", remedy="make a new plan and move the servers again.")
-
-
-def _plan(ctx: Context, plan_hash: str) -> Plan:
-    for document in ctx.journal.plan_documents(kind="move"):
-        plan = Plan.from_document(document)
-        if plan.hash == plan_hash:
-            return plan
-    raise PlanError(f"The journal does not hold plan {plan_hash[:12]}.", remedy="use the journal of the move.")

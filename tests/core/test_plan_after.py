@@ -348,7 +348,7 @@ def test_a_finalised_server_cannot_go_back(site: Site, tmp_path: Path) -> None:
     final, _ = site.finalise("acme-web1")
     keep_plan(site.journal, final)
     site.do(final, *final.steps)
-    plan, findings = plan_rollback(site.journal, DIGEST, [uid("acme-web1"), uid("acme-web2")])
+    _, findings = plan_rollback(site.journal, DIGEST, [uid("acme-web1"), uid("acme-web2")])
     assert [(f.severity, f.code, f.object) for f in findings] == [("block", "finalised", "server acme-web1")]
     assert site.rollback("acme-web2")[1] == []
 

@@ -30,7 +30,7 @@ GROUPS = {"default", "web"}
 
 def test_without_approval_nothing_happens(acme: Moved) -> None:
     assert acme.refused.exit_code == 3, acme.refused
-    assert [step["result"] for step in acme.refused.outcome["steps"]] == ["nothing-to-do", "nothing-to-do", "refused"]
+    assert [step["result"] for step in acme.refused.outcome["steps"]] == ["succeeded", "succeeded", "refused"]
     for old, new in zip(acme.before, acme.refused_changed, strict=True):
         assert differences(old, new) == []
 
@@ -38,7 +38,7 @@ def test_without_approval_nothing_happens(acme: Moved) -> None:
 def test_approved_it_succeeds(acme: Moved) -> None:
     assert acme.done.exit_code == 0, acme.done
     assert acme.done.outcome["result"] == "succeeded"
-    assert [step["result"] for step in acme.done.outcome["steps"]] == ["nothing-to-do", "nothing-to-do", "succeeded"]
+    assert [step["result"] for step in acme.done.outcome["steps"]] == ["succeeded", "succeeded", "succeeded"]
 
 
 @pytest.mark.parametrize("name", ACME)
@@ -204,7 +204,8 @@ def test_running_it_again_changes_nothing(clouds: Clouds, site: Site, acme: Move
     before = views(clouds)
     again = site.run(operate.RUNBOOK, projects="acme")
     assert again.exit_code == 0, again
-    assert again.outcome["result"] == "nothing-to-do"
+    assert again.outcome["steps"][-1]["notebook"] == operate.MOVE
+    assert again.outcome["steps"][-1]["result"] == "nothing-to-do"
     for old, new in zip(before, views(clouds), strict=True):
         assert differences(old, new) == []
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import cloud, observe
-from .base import Home
+from .base import HERE, Home
 from .errors import RealError
 from .processes import write
 from .rest import Session
@@ -96,7 +96,7 @@ def forget(home: Home, name: str) -> None:
     command = ["-m", "tests.real", "destroy", "--only", name, "--keep-venv", "--home", str(home.path)]
     subprocess.run(
         [sys.executable, *command],
-        cwd=cloud.HERE.parent.parent,
+        cwd=HERE.parent.parent,
         stdout=sys.stderr,
         timeout=300,
         check=True,

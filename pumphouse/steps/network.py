@@ -69,11 +69,16 @@ class EnsureNetwork(Step):
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """Delete a network that we made."""
-        network_id = outcome.get("id") or (self.look(ctx, step) or {}).get("id")
-        if not ours or network_id is None:
+        if not ours:
             return {"kept": True}
-        ctx.destination.neutron.delete_network(network_id)
-        return {"deleted": network_id}
+        params, gone = step.params, []
+        for network in ctx.destination.neutron.list_networks():
+            # without an outcome we died in between: it may have no subnet yet
+            same = network.name == params["name"] and network.cidr in (None, params["cidr"]) and not network.external
+            if network.id == outcome.get("id") or ("id" not in outcome and same):
+                ctx.destination.neutron.delete_network(network.id)
+                gone.append(network.id)
+        return {"deleted": gone}
 
 
 class EnsureRouter(Step):
@@ -164,7 +169,8 @@ class EnsureSecurityGroupRules(Step):
 
     def before(self, ctx: Context, step: PlannedStep) -> Outcome:
         """The rules that we are about to add: what undoing will remove."""
-        return {"added": [list(rule_key(rule)) for rule in self._missing(ctx, step)]}
+        begun = ctx.journal.step_state(ctx.plan.hash, step.key).intent_data.get("added", [])
+        return {"added": begun + [list(rule_key(rule)) for rule in self._missing(ctx, step)]}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Add the missing ones."""

@@ -35,10 +35,13 @@ class EnsureFlavor(Step):
                 f"Flavor {want['name']} ({found.id}) exists at {ctx.destination.name} with other {', '.join(differs)}.",
                 remedy="delete or rename the one at the destination, then make the plan again.",
             )
-        return {"id": found.id}
+        return None if self._is_half_made(ctx, step, found) else {"id": found.id}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Make the flavor with the source's id."""
+        """Make the flavor with the source's id; one that a crash of ours left incomplete is removed first."""
+        left = ctx.destination.compute.find_flavor(step.params["source_id"])
+        if left is not None and self._is_half_made(ctx, step, left):
+            ctx.destination.compute.delete_flavor(left.id)
         want = dict(step.params["flavor"])
         access = tuple(ctx.mapped("project", project) for project in want.pop("access_project_ids"))
         made = ctx.destination.compute.create_flavor(Flavor(**want, access_project_ids=access))
@@ -52,13 +55,22 @@ class EnsureFlavor(Step):
             expect(f"flavor {want['name']} at {ctx.destination.name}", {"existence": (True, False)})
             return {}
         pairs: dict[str, tuple[Any, Any]] = {name: (want[name], getattr(found, name)) for name in FLAVOR_FIELDS}
-        for name, value in want["extra_specs"].items():
-            pairs[f"extra spec {name}"] = (value, found.extra_specs.get(name))
+        expect(f"flavor {want['name']} at {ctx.destination.name}", pairs | self._details(ctx, step, found))
+        return {"id": found.id}
+
+    def _details(self, ctx: Context, step: PlannedStep, found: Flavor) -> dict[str, tuple[Any, Any]]:
+        want = step.params["flavor"]
+        pairs: dict[str, tuple[Any, Any]] = {
+            f"extra spec {name}": (value, found.extra_specs.get(name)) for name, value in want["extra_specs"].items()
+        }
         if not found.is_public:
             needed = {ctx.mapped("project", project) for project in want["access_project_ids"]}
             pairs["access"] = (sorted(needed), sorted(needed & set(found.access_project_ids)))
-        expect(f"flavor {want['name']} at {ctx.destination.name}", pairs)
-        return {"id": found.id}
+        return pairs
+
+    def _is_half_made(self, ctx: Context, step: PlannedStep, found: Flavor) -> bool:
+        complete = all(want == have for want, have in self._details(ctx, step, found).values())
+        return not complete and _begun_by_us(ctx, step, "flavor")
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """Delete a flavor that we made."""
@@ -75,37 +87,29 @@ class EnsureImage(Step):
     maps = "image"
 
     def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
-        """Adopt an active image of the same content that is the same id or carries our marker."""
-        for found in self._candidates(ctx, step):
-            if found.status == "active":
-                self._compare(ctx, step, found)
-                return {"id": found.id, "size_bytes": found.size_bytes, "checksum": found.checksum}
-        return None
+        """Adopt an active image of the same content that is the same id or carries our marker, and is shared as ours."""
+        found = self._active(ctx, step)
+        if found is None or _begun_by_us(ctx, step, "image"):
+            return None
+        if any(want != have for want, have in self._sharing(ctx, step, found).values()):
+            return None
+        return {"id": found.id, "size_bytes": found.size_bytes, "checksum": found.checksum}
+
+    def before(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Whether there is none yet: one that only has to be shared does not become ours."""
+        return {"absent": self._active(ctx, step) is None}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Make the record, stream the bytes from Glance to Glance, share it."""
-        want = step.params["image"]
-        queued = [image for image in self._candidates(ctx, step) if image.status == "queued"]
-        made = queued[0] if queued else self._record(ctx, step)
-        md5 = hashlib.md5(usedforsecurity=False)
-        with ThreadPoolExecutor(1, thread_name_prefix="digest") as digester:
-            copied = _Digested(ctx.source.images.download(step.params["source_id"]), md5, digester)
-            ctx.destination.images.upload(made.id, copied)
-        if want["checksum"] and md5.hexdigest() != want["checksum"]:
-            ctx.destination.images.delete_image(made.id)
-            raise StepError(
-                f"Image {want['name']} ({step.params['source_id']}) of {ctx.source.name} read back with MD5 "
-                f"{md5.hexdigest()}, its record says {want['checksum']}.",
-                remedy="the source's image file is damaged: replace it, or carry its servers by snapshot.",
-            )
+        """Make the record, stream the bytes from Glance to Glance, share it; what is there already is not sent again."""
+        made = self._active(ctx, step) or self._copy(ctx, step)
         self._share(ctx, step, made.id)
-        return {"id": made.id, "size_bytes": copied.size_bytes, "checksum": md5.hexdigest()}
+        return {"id": made.id, "size_bytes": made.size_bytes, "checksum": made.checksum}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """Active, with the source's size and MD5."""
+        """Active, with the source's size and MD5, shared and protected as there."""
         found = ctx.destination.images.get_image(outcome["id"])
         self._compare(ctx, step, found)
-        self._share(ctx, step, found.id)
+        expect(f"image {found.name} ({found.id}) at {ctx.destination.name}", self._sharing(ctx, step, found))
         return {"id": found.id, "size_bytes": found.size_bytes, "checksum": found.checksum}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
@@ -129,6 +133,37 @@ class EnsureImage(Step):
                 return found
             found = [same, *found]
         return found
+
+    def _active(self, ctx: Context, step: PlannedStep) -> Image | None:
+        for found in self._candidates(ctx, step):
+            if found.status == "active":
+                self._compare(ctx, step, found)
+                return found
+        return None
+
+    def _copy(self, ctx: Context, step: PlannedStep) -> Image:
+        want = step.params["image"]
+        left = self._candidates(ctx, step)
+        for image in left:
+            if image.status not in ("queued", "active"):
+                raise StepError(
+                    f"Image {want['name']} ({image.id}) at {ctx.destination.name} is {image.status}: its upload is under "
+                    f"way, or was cut off.",
+                    remedy="wait until it ends, or delete that image, then run again.",
+                )
+        made = left[0] if left else self._record(ctx, step)
+        md5 = hashlib.md5(usedforsecurity=False)
+        with ThreadPoolExecutor(1, thread_name_prefix="digest") as digester:
+            copied = _Digested(ctx.source.images.download(step.params["source_id"]), md5, digester)
+            ctx.destination.images.upload(made.id, copied)
+        if want["checksum"] and md5.hexdigest() != want["checksum"]:
+            ctx.destination.images.delete_image(made.id)
+            raise StepError(
+                f"Image {want['name']} ({step.params['source_id']}) of {ctx.source.name} read back with MD5 "
+                f"{md5.hexdigest()}, its record says {want['checksum']}.",
+                remedy="the source's image file is damaged: replace it, or carry its servers by snapshot.",
+            )
+        return replace(made, size_bytes=copied.size_bytes, checksum=md5.hexdigest())
 
     def _record(self, ctx: Context, step: PlannedStep) -> Image:
         want = dict(step.params["image"])
@@ -158,6 +193,13 @@ class EnsureImage(Step):
             ctx.destination.images.add_member(image_id, ctx.mapped("project", member))
         if step.params["image"]["protected"]:
             ctx.destination.images.set_protected(image_id, protected=True)
+
+    def _sharing(self, ctx: Context, step: PlannedStep, found: Image) -> dict[str, tuple[Any, Any]]:
+        needed = {ctx.mapped("project", member) for member in step.params["image"]["member_ids"]}
+        return {
+            "members": (sorted(needed), sorted(needed & set(found.member_ids))),
+            "protected": (step.params["image"]["protected"], found.protected),
+        }
 
     def _compare(self, ctx: Context, step: PlannedStep, found: Image) -> None:
         want = step.params["image"]
@@ -221,6 +263,11 @@ class EnsureKeypair(Step):
             return {"kept": True}
         ctx.acting(step.params).compute.delete_keypair(step.params["name"])
         return {"deleted": step.params["name"]}
+
+
+def _begun_by_us(ctx: Context, step: PlannedStep, kind: str) -> bool:
+    """Whether we set out to make it and never got as far as noting that it is made."""
+    return ctx.journal.made_by_us(step.key) and ctx.journal.mapping(kind, step.params["source_id"]) is None
 
 
 def _key(public_key: str) -> list[str]:

@@ -125,7 +125,9 @@ class Bench:
         site = load_site(lab.site_file)
         stack = contextlib.ExitStack()
         source, destination = (
-            stack.enter_context(contextlib.closing(connect(name, side=side, clouds_yaml=site.clouds_yaml, sleep=_brief)))
+            stack.enter_context(
+                contextlib.closing(connect(name, side=side, clouds_yaml=site.clouds_yaml, sleep=_brief))
+            )
             for name, side in ((site.source_cloud, "source"), (site.destination_cloud, "destination"))
         )
         old, new, owner = (stack.enter_context(lab.connect(name)) for name in ("old", "new", "old-acme-user"))
@@ -391,9 +393,7 @@ class Scene:
         """What a step is given."""
         bench = self.bench
         secret = SecretStore(bench.site.secrets_file)
-        return Context(
-            bench.source, bench.destination, bench.site, self.journal, secret, plan or self.plan, run_id
-        )
+        return Context(bench.source, bench.destination, bench.site, self.journal, secret, plan or self.plan, run_id)
 
     def state(self, step: PlannedStep | None = None) -> StepState:
         """What the journal knows of the step."""

@@ -273,3 +273,14 @@ def _media_types(version: str) -> list[dict[str, str]]:
 
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+#: Attributes of projects and users that Keystone handles itself; all others are kept and shown as they came.
+_KNOWN = frozenset(
+    "id name username description enabled email password domain_id links tenantId tenant_id default_project_id".split()
+)
+
+
+def extras(given: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a new project or user that Keystone does not know, which it stores all the same."""
+    return {key: value for key, value in given.items() if key not in _KNOWN}

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from pumphouse.lab.source.keystone import Keystone
+from pumphouse.lab.source.keystone import Keystone, extras
 from pumphouse.lab.source.state import MEMBER_ROLE_ID, Project, Role, Token, User
 from pumphouse.lab.source.wire import ApiFault, empty_answer, json_answer, stamp
 
@@ -77,12 +77,19 @@ def add_routes(app: web.Application, keystone: Keystone) -> None:
 
 def tenant_view(project: Project) -> dict[str, Any]:
     """A tenant as v2.0 shows it."""
-    return {"id": project.id, "name": project.name, "description": project.description, "enabled": project.enabled}
+    known = {"id": project.id, "name": project.name, "description": project.description, "enabled": project.enabled}
+    return {**project.extra, **known}
 
 
 def user_view(user: User) -> dict[str, Any]:
     """A user as v2.0 shows it; unset attributes are left out."""
-    view: dict[str, Any] = {"id": user.id, "name": user.name, "username": user.name, "enabled": user.enabled}
+    view: dict[str, Any] = {
+        **user.extra,
+        "id": user.id,
+        "name": user.name,
+        "username": user.name,
+        "enabled": user.enabled,
+    }
     if user.email is not None:
         view["email"] = user.email
     if user.tenant_id is not None:
@@ -258,7 +265,11 @@ class KeystoneV2:
         if self.keystone.project_named(given["name"]) is not None:
             raise self.keystone.duplicate("project", given["name"])
         project = Project(
-            self.state.new_hex(), given["name"], given.get("description") or "", given.get("enabled", True)
+            self.state.new_hex(),
+            given["name"],
+            given.get("description") or "",
+            given.get("enabled", True),
+            extras(given),
         )
         self.state.projects[project.id] = project
         return json_answer({"tenant": tenant_view(project)})
@@ -373,6 +384,7 @@ class KeystoneV2:
             email=given.get("email"),
             enabled=bool(given.get("enabled", True)),
             tenant_id=tenant_id or None,
+            extra=extras(given),
         )
         self.state.users[user.id] = user
         if user.tenant_id:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from pumphouse.lab.source.keystone import DEFAULT_DOMAIN, Keystone
+from pumphouse.lab.source.keystone import DEFAULT_DOMAIN, Keystone, extras
 from pumphouse.lab.source.state import Project, Role, Token, User
 from pumphouse.lab.source.wire import ApiFault, empty_answer, json_answer
 
@@ -75,6 +75,7 @@ class KeystoneV3:
 
     def _project_view(self, project: Project) -> dict[str, Any]:
         return {
+            **project.extra,
             "id": project.id,
             "name": project.name,
             "description": project.description,
@@ -85,6 +86,7 @@ class KeystoneV3:
 
     def _user_view(self, user: User) -> dict[str, Any]:
         view: dict[str, Any] = {
+            **user.extra,
             "id": user.id,
             "name": user.name,
             "domain_id": "default",
@@ -216,7 +218,11 @@ class KeystoneV3:
         if self.keystone.project_named(given["name"]) is not None:
             raise self.keystone.duplicate("project", given["name"])
         project = Project(
-            self.state.new_hex(), given["name"], given.get("description") or "", bool(given.get("enabled", True))
+            self.state.new_hex(),
+            given["name"],
+            given.get("description") or "",
+            bool(given.get("enabled", True)),
+            extras(given),
         )
         self.state.projects[project.id] = project
         return json_answer({"project": self._project_view(project)}, 201)
@@ -273,6 +279,7 @@ class KeystoneV3:
             email=given.get("email"),
             enabled=bool(given.get("enabled", True)),
             tenant_id=given.get("default_project_id") or None,
+            extra=extras(given),
         )
         self.state.users[user.id] = user
         return json_answer({"user": self._user_view(user)}, 201)

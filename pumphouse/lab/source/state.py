@@ -50,11 +50,12 @@ class Project:
     name: str
     description: str = ""
     enabled: bool = True
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class User:
-    """A Keystone user; ``password`` in clear, nothing shows it."""
+    """A Keystone user; ``password`` in clear, nothing shows it. ``extra``: attributes that Keystone does not know."""
 
     id: str
     name: str
@@ -62,6 +63,7 @@ class User:
     email: str | None = None
     enabled: bool = True
     tenant_id: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -25,6 +25,7 @@ SCHEMA_VERSION = 1
 #: Environment variable that names the site file where none is given.
 SITE_VARIABLE = "PUMPHOUSE_SITE"
 
+_KEY = re.compile(r"[A-Za-z_-]{1,24}")
 _NAME = {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x1f\x7f]*\Z"}  # no control characters
 _PROBE = {
     "type": "object",
@@ -245,8 +246,9 @@ def _explain(problem: jsonschema.ValidationError) -> str:
         return f"{where}: required key {', '.join(map(repr, missing))} is missing"
     if problem.validator == "additionalProperties" and isinstance(value, dict):
         known = schema.get("properties", {})
-        extra = [key for key in value if key not in known]
-        return f"{where}: unknown key {', '.join(map(repr, extra))} (known: {', '.join(sorted(known))})"
+        # what does not look like a misspelt key may be a value that slipped out of its place
+        extra = [repr(key) if _KEY.fullmatch(str(key)) else "(not shown)" for key in value if key not in known]
+        return f"{where}: unknown key {', '.join(extra)} (known: {', '.join(sorted(known))})"
     # the value itself is never echoed: somebody may have put a secret here
     if problem.validator == "type":
         return f"{where}: must be of type {rule}"

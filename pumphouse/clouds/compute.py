@@ -63,9 +63,11 @@ class NovaCompute(Compute):
     def find_server(self, server_id: str) -> Server | None:
         """One server by id, or None when it is gone (read only)."""
         try:
-            return self.get_server(server_id)
+            found = self.get_server(server_id)
         except NotFound:
             return None
+        # for a moment after a delete Nova still shows the record
+        return None if found.status == "DELETED" else found
 
     def create_server(self, spec: ServerSpec) -> str:
         """Ask for a server; never repeated by itself. Without ports the cloud picks a network and an address."""
@@ -120,7 +122,7 @@ class NovaCompute(Compute):
 
         def look() -> bool | None:
             server = self.find_server(server_id)
-            if server is None or server.status == "DELETED":
+            if server is None:
                 return True
             seen.append(f"{server.status}/{server.task_state}")
             return None

@@ -97,6 +97,8 @@ class Faults:
                     entry["status"] = rule.status
                     return _refusal(rule.status)
                 if rule.kind == "delay":
+                    if request.content_type == "application/json":
+                        await request.read()  # it has arrived: a client that gives up does not take it back
                     await asyncio.sleep(rule.delay_s)
                 elif rule.kind == "reset":
                     return _cut(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -91,7 +91,7 @@ class Context:
         user_id = self.mapped("user", params["user_id"])
         return self.destination.as_user(user_id=user_id, password=password, project_id=project_id)
 
-    def sources_in(self, project_id: str) -> Iterator[Cloud]:
+    def sources_in(self, project_id: str) -> Generator[Cloud]:
         """The source as us, then as each of the site's owners who belongs to that project (closed afterwards)."""
         yield self.source
         for entry in self.site.owners.values():

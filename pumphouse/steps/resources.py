@@ -87,7 +87,7 @@ class EnsureImage(Step):
     maps = "image"
 
     def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
-        """Adopt an active image of the same content that is the same id or carries our marker, and is shared as ours."""
+        """Adopt an active image of the same content with the same id or our marker, if it is shared as planned."""
         found = self._active(ctx, step)
         if found is None or _begun_by_us(ctx, step, "image"):
             return None
@@ -100,7 +100,7 @@ class EnsureImage(Step):
         return {"absent": self._active(ctx, step) is None}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Make the record, stream the bytes from Glance to Glance, share it; what is there already is not sent again."""
+        """Make the record, stream the bytes from Glance to Glance, share it; bytes that are there stay."""
         made = self._active(ctx, step) or self._copy(ctx, step)
         self._share(ctx, step, made.id)
         return {"id": made.id, "size_bytes": made.size_bytes, "checksum": made.checksum}
@@ -145,13 +145,14 @@ class EnsureImage(Step):
         want = step.params["image"]
         left = self._candidates(ctx, step)
         for image in left:
-            if image.status not in ("queued", "active"):
+            if image.status in ("saving", "uploading", "importing"):
                 raise StepError(
-                    f"Image {want['name']} ({image.id}) at {ctx.destination.name} is {image.status}: its upload is under "
-                    f"way, or was cut off.",
+                    f"Image {want['name']} ({image.id}) at {ctx.destination.name} is {image.status}: "
+                    f"its upload is under way, or was cut off.",
                     remedy="wait until it ends, or delete that image, then run again.",
                 )
-        made = left[0] if left else self._record(ctx, step)
+        queued = [image for image in left if image.status == "queued"]
+        made = queued[0] if queued else self._record(ctx, step)
         md5 = hashlib.md5(usedforsecurity=False)
         with ThreadPoolExecutor(1, thread_name_prefix="digest") as digester:
             copied = _Digested(ctx.source.images.download(step.params["source_id"]), md5, digester)
@@ -198,7 +199,7 @@ class EnsureImage(Step):
         needed = {ctx.mapped("project", member) for member in step.params["image"]["member_ids"]}
         return {
             "members": (sorted(needed), sorted(needed & set(found.member_ids))),
-            "protected": (step.params["image"]["protected"], found.protected),
+            "protected": (True, found.protected or not step.params["image"]["protected"]),
         }
 
     def _compare(self, ctx: Context, step: PlannedStep, found: Image) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -227,6 +228,11 @@ class MoveFloatingIp(Step):
         )
         return {"id": found.id} if bound else None
 
+    def before(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Whether the destination has yet to allocate the address: undoing releases it then."""
+        begun = ctx.journal.step_state(ctx.plan.hash, step.key).intent_data.get("made", False)
+        return {"made": begun or ctx.destination.neutron.find_floating_ip(step.params["address"]) is None}
+
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Source first: an address must never answer from both clouds."""
         params = step.params
@@ -234,7 +240,6 @@ class MoveFloatingIp(Step):
         self._wait_released(ctx, step)
         project_id = ctx.mapped("project", params["project_id"])
         found = ctx.destination.neutron.find_floating_ip(params["address"])
-        made = found is None
         if found is None:
             found = ctx.destination.neutron.create_floating_ip(
                 external_network_id=params["external_network_id"], project_id=project_id, address=params["address"]
@@ -247,7 +252,7 @@ class MoveFloatingIp(Step):
                 remedy="free it at the destination, then run again.",
             )
         ctx.destination.neutron.bind_floating_ip(found.id, ctx.mapped("port", params["port_id"]))
-        return {"id": found.id, "made": made}
+        return {"id": found.id}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """Both clouds agree."""
@@ -286,15 +291,16 @@ class MoveFloatingIp(Step):
         if self._held_by_source(ctx, step):
             return
         refused: list[CloudError] = []
-        for cloud in ctx.sources_in(params["project_id"]):
-            try:
-                cloud.nova_network.associate_floating_ip(
-                    params["server_id"], params["address"], fixed_address=params["fixed_address"]
-                )
-            except CloudError as error:
-                refused.append(error)
-            else:
-                return
+        with closing(ctx.sources_in(params["project_id"])) as sources:
+            for cloud in sources:
+                try:
+                    cloud.nova_network.associate_floating_ip(
+                        params["server_id"], params["address"], fixed_address=params["fixed_address"]
+                    )
+                except CloudError as error:
+                    refused.append(error)
+                else:
+                    return
         raise StepError(
             f"Floating IP {params['address']} could not be given back to server {params['server_id']} of "
             f"{ctx.source.name}: {' '.join(error.message for error in refused)}",

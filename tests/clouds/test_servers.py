@@ -46,6 +46,12 @@ def test_a_server_that_vanishes_while_waited_for_is_gone(cloud: OpenStackCloud, 
         cloud.compute.wait_server("s1", "ACTIVE", timeout_s=60)
 
 
+def test_a_record_that_lingers_after_a_delete_is_gone(cloud: OpenStackCloud, stub: Stub) -> None:
+    stub.on("GET", f"{NOVA}/servers/s1", shows(status="DELETED"))
+    cloud.compute.wait_server_gone("s1", timeout_s=0)
+    assert cloud.compute.find_server("s1") is None
+
+
 def test_waiting_survives_a_passing_failure(cloud: OpenStackCloud, stub: Stub) -> None:
     stub.on("GET", f"{NOVA}/servers/s1", Answer(503), Answer(act="reset"), shows())
     assert cloud.compute.wait_server("s1", "ACTIVE", timeout_s=60).id == "s1"

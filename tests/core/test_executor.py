@@ -388,6 +388,7 @@ def test_killed_at_any_line_and_run_again_it_ends_the_same(bench: Bench, stage: 
     assert set(stage.objects) == {"job:0", "job:1", "job:2"}
     assert stage.acted().count("job:1") == (2 if verb == "act" else 1)
     assert made_before is (verb in ("made", "verify"))
+    assert bench.events(plan, "job:1")[-2:] == ["done", "verified"]
     assert bench.journal.plan_state(plan.hash) == "finished"
     assert bench.result() == "succeeded"
     assert all(bench.journal.step_state(plan.hash, step.key).ours for step in plan.steps)

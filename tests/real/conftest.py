@@ -51,9 +51,7 @@ def clouds(request: pytest.FixtureRequest) -> Iterator[tier.Clouds]:
                 print(f"\nreal clouds in {home.path}", file=sys.stderr)
                 made = tier.make_clean(home)
         except Unavailable as missing:
-            if os.environ.get("CI", "").lower() in ("1", "true"):
-                pytest.fail(f"CI must run the real tier: {missing}", pytrace=False)
-            pytest.skip(str(missing))
+            tier.give_up(missing, ci=os.environ.get("CI", ""))
         yield made
         if not was_up:
             for name in ("source", "destination"):

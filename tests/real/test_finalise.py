@@ -71,10 +71,3 @@ def test_its_floating_ip_stays_allocated_at_the_source(clouds: Clouds, finalised
     address = clouds.facts["servers"]["globex-app"]["floating_ip"]
     found = finalised.after[0]["floating_ips"][address]
     assert (found["project_id"], found["instance_uuid"]) == (clouds.facts["tenants"]["globex"], None)
-
-
-def test_there_is_no_way_back(clouds: Clouds, site: Site, finalised: Finalised) -> None:
-    refused = site.run(operate.ROLL_BACK, projects="globex")
-    assert refused.exit_code != 0, refused
-    for old, new in zip(finalised.after, views(clouds), strict=True):
-        assert differences(old, new) == []

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import pytest
 
 from . import cloud, observe
 from .base import HERE, Home
-from .errors import RealError
+from .errors import RealError, Unavailable
 from .processes import write
 from .rest import Session
 
@@ -89,6 +91,13 @@ def make_clean(home: Home) -> Clouds:
     if left := dirty(clouds):
         raise RealError(f"the clouds in {home.path} are not as `up` and `populate` make them: {left}")
     return clouds
+
+
+def give_up(missing: Unavailable, *, ci: str) -> NoReturn:
+    """Skips the tier on a machine that cannot run it; in CI, where nothing may be skipped, it fails instead."""
+    if ci.lower() in ("1", "true"):
+        pytest.fail(f"CI has to run the real tier, but {missing}", pytrace=False)
+    pytest.skip(str(missing))
 
 
 def forget(home: Home, name: str) -> None:

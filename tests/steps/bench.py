@@ -125,11 +125,11 @@ class Bench:
         site = load_site(lab.site_file)
         stack = contextlib.ExitStack()
         source, destination = (
-            stack.enter_context(
-                contextlib.closing(connect(name, side=side, clouds_yaml=site.clouds_yaml, sleep=_brief))
-            )
+            connect(name, side=side, clouds_yaml=site.clouds_yaml, sleep=_brief)
             for name, side in ((site.source_cloud, "source"), (site.destination_cloud, "destination"))
         )
+        stack.callback(source.close)
+        stack.callback(destination.close)
         old, new, owner = (stack.enter_context(lab.connect(name)) for name in ("old", "new", "old-acme-user"))
         bench = cls(lab, site, source, destination, old, new, owner, stack=stack)
         bench._prepare()
@@ -229,9 +229,10 @@ class Bench:
     def tidy(self) -> None:
         """Take away the servers that a test booted, so that addresses and sockets last."""
         copies = ask(self.new.compute, "/servers/detail?all_tenants=1")["servers"]
-        for copy in [c for c in copies if c["name"].startswith("srv-")]:
-            ask(self.new.compute, f"/servers/{copy['id']}", "DELETE")
-            eventually(lambda c=copy: self.destination_server(c["id"]) is None, "deletion")
+        ours = [copy["id"] for copy in copies if copy["name"].startswith("srv-")]
+        for server_id in ours:
+            ask(self.new.compute, f"/servers/{server_id}", "DELETE")
+        eventually(lambda: not any(map(self.destination_server, ours)), "deletion")
         ports = ask(self.new.network, "/ports")["ports"]
         for port in [p for p in ports if any(p["name"] == f"pumphouse {s}" for s in self.booted)]:
             ask(self.new.network, f"/ports/{port['id']}", "DELETE")
@@ -351,7 +352,8 @@ class Bench:
 
     def idle(self) -> None:
         """Wait until no request is under way in either cloud: a late one has landed."""
-        eventually(lambda: all(r["status"] or r.get("fault") in ("reset", "lost") for r in self.lab.requests()), "idle")
+        cut = ("reset", "lost")
+        eventually(lambda: all(r["status"] or r.get("fault") in cut for r in self.lab.requests()), "idle")
 
 
 @dataclass
@@ -363,8 +365,10 @@ class Scene:
     plan: Plan
     step: PlannedStep
     journal: MortalJournal = field(init=False)
+    site: Site = field(init=False)
 
     def __post_init__(self) -> None:
+        self.site = self.bench.site
         self.open_journal()
 
     def open_journal(self) -> None:
@@ -392,8 +396,8 @@ class Scene:
     def context(self, plan: Plan | None = None, run_id: str = "test") -> Context:
         """What a step is given."""
         bench = self.bench
-        secret = SecretStore(bench.site.secrets_file)
-        return Context(bench.source, bench.destination, bench.site, self.journal, secret, plan or self.plan, run_id)
+        secret = SecretStore(self.site.secrets_file)
+        return Context(bench.source, bench.destination, self.site, self.journal, secret, plan or self.plan, run_id)
 
     def state(self, step: PlannedStep | None = None) -> StepState:
         """What the journal knows of the step."""
@@ -427,6 +431,11 @@ class Scene:
         finally:
             ctx.close()
 
+    def renew(self) -> None:
+        """Another plan of the same step: what an operator gets who moves again after a roll back."""
+        self.plan = make_plan(*self.plan.steps, servers=self.plan.servers)
+        keep(self.journal, self.plan)
+
     def refused(self, again: Callable[[], object] | None = None) -> PumphouseError:
         """Run the step (or ``again``); the error with which it fails."""
         with pytest.raises(PumphouseError) as caught:
@@ -436,6 +445,15 @@ class Scene:
             assert isinstance(error.__cause__, PumphouseError)
             return error.__cause__
         return error
+
+
+def error_of(call: Callable[[], object]) -> PumphouseError | None:
+    """The error with which a call ends, if it does."""
+    try:
+        call()
+    except PumphouseError as error:
+        return error
+    return None
 
 
 def make_plan(*steps: PlannedStep, servers: tuple[PlanServer, ...] = (), kind: str = "move") -> Plan:

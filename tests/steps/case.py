@@ -30,14 +30,14 @@ class SetUp(Protocol):
 class Case(ABC):
     """One kind of step: how to make one, and what the clouds show before and after it.
 
-    ``undoes`` is false for what leaves nothing to undo or cannot be undone. ``tells`` is false where no cloud tells that
-    the step is in place already: doing it again is harmless, not noticed. ``spoils_all`` is true where :meth:`spoil`
-    takes away all that the step has done.
+    ``undoes`` is false for what leaves nothing to undo or cannot be undone. ``tells`` is false where no cloud tells
+    that the step is in place already: doing it again is harmless, not noticed. ``spoils_all`` is true where
+    :meth:`spoil` takes away all that the step has done.
     """
 
     kind: ClassVar[str]
-    writes: ClassVar[tuple[Write, ...]]
-    undo_writes: ClassVar[tuple[Write, ...]] = ()
+    writes: tuple[Write, ...]
+    undo_writes: tuple[Write, ...] = ()
     undoes: ClassVar[bool] = True
     tells: ClassVar[bool] = True
     spoils_all: ClassVar[bool] = False
@@ -82,9 +82,9 @@ class Case(ABC):
         """Somebody else does beforehand what the step is about to do."""
         raise NotImplementedError(self.kind)
 
-    @abstractmethod
     def spoil(self, bench: Bench, step: PlannedStep) -> None:
         """Somebody else breaks what the step has done."""
+        raise NotImplementedError(self.kind)
 
     @abstractmethod
     def names(self, bench: Bench, step: PlannedStep) -> tuple[str, ...]:

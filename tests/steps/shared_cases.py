@@ -15,7 +15,9 @@ MARKER = "pumphouse_source_id"
 
 def like(pattern: PlannedStep, key: str, **params: Any) -> PlannedStep:
     """A planned step with another key and other parameters."""
-    return replace(pattern, key=f"{pattern.kind}:{key}", title=f"{pattern.kind} {key}", params=pattern.params | params)
+    return replace(
+        pattern, key=f"{pattern.kind}:{key}", title=f"{pattern.kind} {key}", params={**pattern.params, **params}
+    )
 
 
 class RoleCase(Case):
@@ -422,7 +424,7 @@ class RouterCase(Case):
             if router["name"] == step.params["name"] or router["id"] in joined:
                 gateway = (router["external_gateway_info"] or {}).get("network_id")
                 rows.append((router["name"], gateway, [p["fixed_ips"][0]["ip_address"] for p in ports]))
-        return rows if rows else [] if not ports else ports
+        return rows or ports
 
     def want(self, bench: Bench, step: PlannedStep) -> Any:
         return [(step.params["name"], step.params["external_network_id"], ["10.78.0.1"])]
@@ -442,7 +444,7 @@ class RouterCase(Case):
 
     def spoil(self, bench: Bench, step: PlannedStep) -> None:
         (router,) = [r for r in ask(bench.new.network, "/routers")["routers"] if r["name"] == step.params["name"]]
-        body = {"router": {"external_gateway_info": {}}}
+        body: dict[str, Any] = {"router": {"external_gateway_info": {}}}
         ask(bench.new.network, f"/routers/{router['id']}", "PUT", json=body)
 
     def names(self, bench: Bench, step: PlannedStep) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def test_what_is_in_place_is_left_alone(case: Case, bench: Bench, scene: SetUp) 
     assert case.seen(bench, one.step) == found
 
 
-@pytest.mark.parametrize("case", ALL, ids=repr)
+@pytest.mark.parametrize("case", [case for case in ALL if case.kind != "reserve-fixed-ip"], ids=repr)
 def test_what_somebody_breaks_is_noticed(case: Case, bench: Bench, scene: SetUp) -> None:
     one = scene(case)
     one.run()

@@ -277,7 +277,20 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Attributes of projects and users that Keystone handles itself; all others are kept and shown as they came.
 _KNOWN = frozenset(
-    "id name username description enabled email password domain_id links tenantId tenant_id default_project_id".split()
+    {
+        "id",
+        "name",
+        "username",
+        "description",
+        "enabled",
+        "email",
+        "password",
+        "domain_id",
+        "links",
+        "tenantId",
+        "tenant_id",
+        "default_project_id",
+    }
 )
 
 

@@ -13,26 +13,32 @@ from html import escape
 
 STYLE = (
     "<style>"
-    "div.ph{margin:.4em 0 1em;overflow-x:auto;font-size:13px;line-height:1.5}"
+    "div.ph{margin:.4em 0 1em;font-size:13px;line-height:1.5}"
+    "div.ph div.ph-s{overflow-x:auto;scrollbar-width:thin}"
     "div.ph p{margin:.3em 0}"
     "div.ph p.ph-title{font-weight:600;margin:0 0 .35em}"
     "div.ph p.ph-note{opacity:.7;margin:.5em 0 0}"
-    "div.ph table.ph-t{border-collapse:collapse;border:0;margin:0;font-size:inherit}"
+    "div.ph table.ph-t{border-collapse:collapse;border:0;margin:0;font-size:inherit;background:none;max-width:none}"
     "div.ph table.ph-t tr{background:none}"
     "div.ph table.ph-t tbody tr:nth-child(odd){background:none}"
     "div.ph table.ph-t th{font-weight:600;white-space:nowrap;vertical-align:bottom;background:none;border:0;"
-    "border-bottom:1.5px solid rgba(128,128,128,.65);padding:.25em 1.4em .25em 0}"
-    "div.ph table.ph-t td{vertical-align:top;border:0;border-bottom:1px solid rgba(128,128,128,.2);"
-    "padding:.25em 1.4em .25em 0;max-width:32em;overflow-wrap:anywhere}"
-    "div.ph table.ph-t td.ph-n{font-variant-numeric:tabular-nums;white-space:nowrap}"
-    "div.ph table.ph-t td.ph-id{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.9em;white-space:nowrap}"
-    "div.ph table.ph-t td.ph-w{white-space:nowrap}"
+    "border-bottom:1.5px solid rgba(128,128,128,.65);padding:.25em 1.1em .25em 0}"
+    "div.ph table.ph-t td{vertical-align:baseline;border:0;border-bottom:1px solid rgba(128,128,128,.2);"
+    "padding:.25em 1.1em .25em 0;white-space:nowrap;word-break:normal}"
+    # a long value may be broken anywhere, but never squeezes its column to single letters
+    "div.ph table.ph-t td.ph-l{white-space:normal;overflow-wrap:anywhere;min-width:16em;max-width:32em}"
+    "div.ph table.ph-t td.ph-n{font-variant-numeric:tabular-nums}"
+    "div.ph table.ph-t td.ph-id{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.9em}"
     "div.ph .ph-u{font-weight:400;opacity:.65}"
     "div.ph .ph-na{opacity:.4}"
+    # paper does not scroll
+    "@media print{div.ph div.ph-s{overflow:visible}div.ph table.ph-t td,div.ph table.ph-t th{white-space:normal;"
+    "overflow-wrap:anywhere;min-width:0;font-size:9px}}"
     "</style>"
 )
 ABSENT = "–"
 _CELL_CHARACTERS = 48
+_UNBROKEN_CHARACTERS = 36
 _DIRECTIONS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
 
@@ -65,8 +71,8 @@ class Cell:
 class Column:
     """A heading with its unit.
 
-    ``kind``: ``text``, ``number``, ``id`` (monospaced), ``word`` (never broken) or ``prose`` (never cut; the
-    text form cuts long cells of any other kind).
+    ``kind``: ``text``, ``number``, ``id`` (monospaced), ``word`` or ``prose`` (never cut; the text form cuts long
+    cells of any other kind). Only long values of ``text`` and ``prose`` are broken into lines.
     """
 
     label: str
@@ -118,7 +124,7 @@ def _html(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]],
     parts = [STYLE, '<div class="ph">']
     if title:
         parts.append(f'<p class="ph-title">{_safe(title)}</p>')
-    parts.append('<table class="ph-t"><thead><tr>')
+    parts.append('<div class="ph-s"><table class="ph-t"><thead><tr>')
     for column in columns:
         unit = f' <span class="ph-u">({_safe(column.unit)})</span>' if column.unit else ""
         parts.append(f'<th scope="col" style="text-align:{_align(column)}">{_safe(column.label)}{unit}</th>')
@@ -128,7 +134,7 @@ def _html(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]],
         parts.append(f"<tr>{cells}</tr>")
     if not rows:
         parts.append(f'<tr><td colspan="{len(columns)}" style="text-align:left"><em>(none)</em></td></tr>')
-    parts.append("</tbody></table>")
+    parts.append("</tbody></table></div>")
     if note:
         parts.append(f'<p class="ph-note">{_safe(note)}</p>')
     parts.append("</div>")
@@ -136,7 +142,9 @@ def _html(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]],
 
 
 def _html_cell(column: Column, cell: Cell) -> str:
-    kind = {"number": ' class="ph-n"', "id": ' class="ph-id"', "word": ' class="ph-w"'}.get(column.kind, "")
+    kinds = {"number": "ph-n", "id": "ph-id"}
+    name = "ph-l" if _is_long(column, cell) else kinds.get(column.kind, "")
+    kind = f' class="{name}"' if name else ""
     if cell.text is None:
         inner = f'<span class="ph-na">{ABSENT}</span>'
     else:
@@ -146,6 +154,10 @@ def _html_cell(column: Column, cell: Cell) -> str:
         if cell.tone is not None:
             inner = f'<span style="color:{cell.tone.colour}">{cell.tone.symbol}</span> {inner}'
     return f'<td{kind} style="text-align:{_align(column)}">{inner}</td>'
+
+
+def _is_long(column: Column, cell: Cell) -> bool:
+    return column.kind in ("text", "prose") and cell.text is not None and len(cell.text) > _UNBROKEN_CHARACTERS
 
 
 def _safe(text: str) -> str:

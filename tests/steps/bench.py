@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -214,17 +215,17 @@ class Bench:
         assert number < 185, "the tests used up the addresses below the destination's pool"
         return str(base + number)
 
-    @contextlib.contextmanager
-    def as_owner(self, name: str = "acme-user") -> Iterator[Connection]:
-        """A user that pumphouse made, at the destination."""
+    @cached_property
+    def owner_there(self) -> Connection:
+        """acme-user at the destination, with the secret that pumphouse made."""
         auth = {
-            "username": name,
-            "password": SecretStore(self.site.secrets_file).get(name),
+            "username": "acme-user",
+            "password": SecretStore(self.site.secrets_file).get("acme-user"),
             "project_id": self.acme,
             "project_name": None,
         }
-        with self.lab.connect("new", auth={**self.new.config.config["auth"], **auth}) as conn:
-            yield conn
+        auth = {**self.new.config.config["auth"], **auth}
+        return self.stack.enter_context(self.lab.connect("new", auth=auth))
 
     def tidy(self) -> None:
         """Take away the servers that a test booted, so that addresses and sockets last."""
@@ -366,6 +367,7 @@ class Scene:
     step: PlannedStep
     journal: MortalJournal = field(init=False)
     site: Site = field(init=False)
+    died: bool = False
 
     def __post_init__(self) -> None:
         self.site = self.bench.site
@@ -389,6 +391,9 @@ class Scene:
         ctx = self.context(plan, run_id)
         try:
             return execute(ctx, steps or [self.step], workers=1)
+        except Killed:
+            self.died = True
+            raise
         finally:
             ctx.close()
             assert bench.lab.violations() == []

@@ -67,8 +67,7 @@ def make_copy(bench: Bench, server: dict[str, Any], port_id: str, **metadata: st
         "metadata": {"tier": "gold", **metadata},
         "networks": [{"port": port_id}],
     }
-    with bench.as_owner() as conn:
-        copy: str = ask(conn.compute, "/servers", "POST", json={"server": body})["server"]["id"]
+    copy: str = ask(bench.owner_there.compute, "/servers", "POST", json={"server": body})["server"]["id"]
     eventually(lambda: (bench.destination_server(copy) or {}).get("status") == "ACTIVE", "copy ACTIVE")
     eventually(lambda: bench.answers(address_of(server)), "copy's guest")
     return copy

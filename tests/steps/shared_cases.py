@@ -319,8 +319,7 @@ class KeypairCase(Case):
         return Made(like(bench.pattern("keypair", user_name="acme-user"), name, name=name))
 
     def seen(self, bench: Bench, step: PlannedStep) -> Any:
-        with bench.as_owner() as conn:
-            found = ask(conn.compute, "/os-keypairs")["keypairs"]
+        found = ask(bench.owner_there.compute, "/os-keypairs")["keypairs"]
         return [row["keypair"]["public_key"] for row in found if row["keypair"]["name"] == step.params["name"]]
 
     def want(self, bench: Bench, step: PlannedStep) -> Any:
@@ -331,13 +330,11 @@ class KeypairCase(Case):
 
     def add(self, bench: Bench, step: PlannedStep, public_key: str) -> None:
         """A keypair of that name, of the same user."""
-        with bench.as_owner() as conn:
-            body = {"keypair": {"name": step.params["name"], "public_key": public_key}}
-            ask(conn.compute, "/os-keypairs", "POST", json=body)
+        body = {"keypair": {"name": step.params["name"], "public_key": public_key}}
+        ask(bench.owner_there.compute, "/os-keypairs", "POST", json=body)
 
     def spoil(self, bench: Bench, step: PlannedStep) -> None:
-        with bench.as_owner() as conn:
-            ask(conn.compute, f"/os-keypairs/{step.params['name']}", "DELETE")
+        ask(bench.owner_there.compute, f"/os-keypairs/{step.params['name']}", "DELETE")
 
     def names(self, bench: Bench, step: PlannedStep) -> tuple[str, ...]:
         return (step.params["name"],)

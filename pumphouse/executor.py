@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pumphouse.clouds.trace import request_ids
-from pumphouse.errors import PumphouseError, StepError
+from pumphouse.errors import ClaimHeld, PumphouseError, StepError
 from pumphouse.holder import holder, is_gone
 from pumphouse.journal import StepState
 from pumphouse.journal.store import SCOPE_KEY
@@ -18,6 +18,8 @@ from pumphouse.steps import STEPS, Context
 
 #: Seconds that a claim on a server lasts without renewal.
 LEASE_S = 900.0
+#: Seconds to wait for another run that makes the same shared object (an image, a network, a project …).
+SHARED_WAIT_S = 120.0
 
 
 @dataclass
@@ -128,9 +130,36 @@ def _one(ctx: Context, step: PlannedStep, before: StepState) -> tuple[str, float
     if before.state == "verified" and _still_stands(ctx, step, before):
         ctx.journal.write(ctx.run_id, ctx.plan.hash, step.key, "skipped")
         return "skipped", time.monotonic() - begun
-    if step.server_id:
-        key = f"server:{step.server_id}"
-        ctx.journal.claim(ctx.run_id, [key], holder=holder(), lease_s=LEASE_S, is_gone=is_gone)
+    _claim(ctx, step)
+    try:
+        return "verified", _do(ctx, step, begun)
+    finally:
+        if step.server_id is None:
+            ctx.journal.release(ctx.run_id, _claim_key(step))
+
+
+def _claim_key(step: PlannedStep) -> str:
+    return f"server:{step.server_id}" if step.server_id else f"step:{step.key}"[:255]
+
+
+def _claim(ctx: Context, step: PlannedStep) -> None:
+    """Take the step's server, or the shared object itself, which another plan may be making at this moment."""
+    lease_s = max(LEASE_S, 3 * ctx.site.action_timeout_s)
+    end = time.monotonic() + (0.0 if step.server_id else SHARED_WAIT_S)
+    while True:
+        try:
+            ctx.journal.claim(ctx.run_id, [_claim_key(step)], holder=holder(), lease_s=lease_s, is_gone=is_gone)
+        except ClaimHeld:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.5)
+        else:
+            return
+
+
+def _do(ctx: Context, step: PlannedStep, begun: float) -> float:
+    if step.kind == "stop":
+        _ground_stands(ctx, step)
     primitive = STEPS[step.kind]
     write = ctx.journal.write
     outcome: Mapping[str, Any] | None = primitive.look(ctx, step)
@@ -149,11 +178,26 @@ def _one(ctx: Context, step: PlannedStep, before: StepState) -> tuple[str, float
     write(ctx.run_id, ctx.plan.hash, step.key, "verified", {"evidence": dict(evidence)})
     seconds = time.monotonic() - begun
     ctx.report(f"{verb:8} {step.title} ({seconds:.1f} s)")
-    return "verified", seconds
+    return seconds
+
+
+def _ground_stands(ctx: Context, stop: PlannedStep) -> None:
+    """Before anything goes down: all that its boot will need is there, whatever happened since it was made."""
+    states = ctx.journal.step_states(ctx.plan.hash)
+    for need in stop.needs:
+        step = ctx.plan.step(need)
+        if step.phase == "prepare" and not _still_stands(ctx, step, states.get(need, StepState())):
+            raise StepError(
+                f"{stop.title}: not begun, since {step.title} is not there any more as it was made ready.",
+                remedy="run the notebook again: what is missing is made ready first.",
+            )
 
 
 def _still_stands(ctx: Context, step: PlannedStep, before: StepState) -> bool:
     """Whether what an earlier run verified is still there; only what was made ready can be made again unasked."""
+    if step.phase == "undo":
+        # the servers may have been moved once more since it was undone
+        return STEPS[step.kind].look(ctx, step) is not None
     if step.phase != "prepare":
         return True
     found = STEPS[step.kind].look(ctx, step)

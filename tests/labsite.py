@@ -69,7 +69,7 @@ class LabSite:
         return rows
 
     def requests(self, **wanted: str) -> list[dict[str, Any]]:
-        """The last requests of all services; ``service`` and ``method`` narrow it."""
+        """The last requests of all services; ``service``, ``method`` and ``since`` (Unix seconds) narrow it."""
         query = "&".join(f"{k}={v}" for k, v in wanted.items())
         rows: list[dict[str, Any]] = self.control("GET", f"/requests?{query}")["requests"]
         return rows

@@ -209,6 +209,14 @@ class Compute(ABC):
         """Start a stopped server (asynchronous); one that runs already is left alone."""
 
     @abstractmethod
+    def lock_server(self, server_id: str) -> None:
+        """Keep everybody but administrators from starting, changing or deleting a server; repeating is harmless."""
+
+    @abstractmethod
+    def unlock_server(self, server_id: str) -> None:
+        """Undo :meth:`lock_server`; repeating is harmless."""
+
+    @abstractmethod
     def delete_server(self, server_id: str) -> None:
         """Delete a server (asynchronous)."""
 

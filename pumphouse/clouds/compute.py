@@ -89,6 +89,16 @@ class NovaCompute(Compute):
         """Start a stopped server."""
         self._act(server_id, "os-start", "start", "ACTIVE", "powering-on")
 
+    def lock_server(self, server_id: str) -> None:
+        """Lock a server."""
+        doing = f"lock server {server_id}"
+        self._api.post(path("servers", server_id, "action"), {"lock": None}, doing, repeatable=True)
+
+    def unlock_server(self, server_id: str) -> None:
+        """Unlock a server."""
+        doing = f"unlock server {server_id}"
+        self._api.post(path("servers", server_id, "action"), {"unlock": None}, doing, repeatable=True)
+
     def delete_server(self, server_id: str) -> None:
         """Delete a server."""
         self._api.delete(path("servers", server_id), f"delete server {server_id}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -99,6 +100,8 @@ class Journal:
             else:
                 engine = sa.create_engine(parsed, pool_pre_ping=True)
             _make_tables(engine)
+            if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+                _only_for_us(Path(str(parsed.database)))
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
             raise JournalError(
                 f"Journal {_safe(url)} cannot be opened: {type(error).__name__}.",
@@ -345,10 +348,13 @@ class Journal:
                     )
                 )
 
-    def release(self, run_id: str) -> None:
-        """Give all claims of a run back."""
+    def release(self, run_id: str, key: str | None = None) -> None:
+        """Give one claim of a run back, or all."""
+        where = schema.claims.c.run_id == run_id
+        if key is not None:
+            where &= schema.claims.c.object_key == key
         with self._write() as db:
-            db.execute(schema.claims.delete().where(schema.claims.c.run_id == run_id))
+            db.execute(schema.claims.delete().where(where))
 
     # -- plumbing -----------------------------------------------------------------------------
     @contextmanager
@@ -376,6 +382,12 @@ class Journal:
                 f"Journal {_safe(str(self._engine.url))} cannot be read: {type(error).__name__}.",
                 remedy="check that the database is reachable and not damaged.",
             ) from error
+
+
+def _only_for_us(file: Path) -> None:
+    """Servers' metadata is in plans, and may hold what nobody else should read."""
+    if file.stat().st_uid == os.geteuid():
+        file.chmod(0o600)
 
 
 def _fold(events: Iterable[Event]) -> dict[str, StepState]:

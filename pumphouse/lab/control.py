@@ -6,7 +6,7 @@ Every request carries the token of ``control.token`` in ``X-Lab-Token``.
 GET    /violations   broken laws of the site (duplicate live addresses)
 GET    /history      who came and went on the network, with times
 GET    /state        counts, server states and timing
-GET    /requests     the last requests of all services (``?service=``, ``?method=``)
+GET    /requests     the last requests of all services (``?service=``, ``?method=``, ``?since=`` Unix seconds)
 POST   /faults       add a rule (:class:`pumphouse.lab.faults.Fault`'s fields)
 DELETE /faults       forget all rules
 POST   /timing       change fields of :class:`pumphouse.lab.world.Timing`
@@ -104,7 +104,9 @@ class Control:
     async def requests(self, request: web.Request) -> web.Response:
         """GET /requests"""
         wanted = {k: v for k, v in request.query.items() if k in ("service", "method")}
-        rows = [r for r in self.world.faults.requests if all(r[k] == v for k, v in wanted.items())]
+        since = float(request.query.get("since", 0))
+        found = (r for r in self.world.faults.requests if r["t"] >= since)
+        rows = [r for r in found if all(r[k] == v for k, v in wanted.items())]
         return web.json_response({"requests": rows})
 
     async def faults(self, _request: web.Request) -> web.Response:

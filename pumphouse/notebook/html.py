@@ -14,7 +14,10 @@ from html import escape
 STYLE = (
     "<style>"
     "div.ph{margin:.4em 0 1em;font-size:13px;line-height:1.5}"
-    "div.ph div.ph-s{overflow-x:auto;scrollbar-width:thin}"
+    # a shade at the right edge, until the last column is in sight, says that there is more where scrollbars hide
+    "div.ph div.ph-s{overflow-x:auto;scrollbar-width:thin;background:"
+    "linear-gradient(to left,var(--jp-layout-color0,var(--ground,Canvas)) 40%,transparent) right/3em 100% no-repeat "
+    "local,linear-gradient(to left,rgba(128,128,128,.45),transparent) right/.9em 100% no-repeat scroll}"
     "div.ph p{margin:.3em 0}"
     "div.ph p.ph-title{font-weight:600;margin:0 0 .35em}"
     "div.ph p.ph-note{opacity:.7;margin:.5em 0 0}"
@@ -26,14 +29,16 @@ STYLE = (
     "div.ph table.ph-t td{vertical-align:baseline;border:0;border-bottom:1px solid rgba(128,128,128,.2);"
     "padding:.25em 1.1em .25em 0;white-space:nowrap;word-break:normal}"
     # a long value may be broken anywhere, but never squeezes its column to single letters
-    "div.ph table.ph-t td.ph-l{white-space:normal;overflow-wrap:anywhere;min-width:16em;max-width:32em}"
+    "div.ph table.ph-t td.ph-l{white-space:normal;overflow-wrap:anywhere;min-width:16em;max-width:40em}"
     "div.ph table.ph-t td.ph-n{font-variant-numeric:tabular-nums}"
     "div.ph table.ph-t td.ph-id{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.9em}"
     "div.ph .ph-u{font-weight:400;opacity:.65}"
     "div.ph .ph-na{opacity:.4}"
     # paper does not scroll
-    "@media print{div.ph div.ph-s{overflow:visible}div.ph table.ph-t td,div.ph table.ph-t th{white-space:normal;"
-    "overflow-wrap:anywhere;min-width:0;font-size:9px}}"
+    "@media print{div.ph div.ph-s{overflow:visible;background:none}"
+    "div.ph table.ph-t th,div.ph table.ph-t td,div.ph table.ph-t td.ph-l,div.ph table.ph-t td.ph-id"
+    "{white-space:normal;min-width:0;padding-right:.6em;font-size:9px}"
+    "div.ph table.ph-t td,div.ph table.ph-t td.ph-l{overflow-wrap:anywhere}}"
     "</style>"
 )
 ABSENT = "–"

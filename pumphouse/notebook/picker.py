@@ -22,6 +22,7 @@ from pumphouse.notebook.html import Display
 from pumphouse.selection import Choice, Selection, check_table, choose
 
 LISTED = 500
+ROWS = 16
 _ALL = ""
 
 
@@ -155,11 +156,14 @@ class Picker:
             known = sorted({str(value) for value in self._servers[column].dropna()})
             return [(f"any {column.removesuffix('_name')}", _ALL), *((value, value) for value in known)]
 
-        wide = widgets.Layout(width="100%")
+        # not 100%: with their margins, full widths make JupyterLab draw a scrollbar
+        wide, narrow = widgets.Layout(width="auto", flex="1 1 auto"), widgets.Layout(width="15em")
         self.text_filter = widgets.Text(placeholder="part of a name, address, image, flavor or id", layout=wide)
-        self.project_filter = widgets.Dropdown(options=values("project_name"), value=_ALL)
-        self.host_filter = widgets.Dropdown(options=values("host"), value=_ALL)
-        self.servers_list = widgets.SelectMultiple(options=(), rows=12, layout=wide)
+        self.project_filter = widgets.Dropdown(options=values("project_name"), value=_ALL, layout=narrow)
+        self.host_filter = widgets.Dropdown(options=values("host"), value=_ALL, layout=narrow)
+        self.servers_list = widgets.SelectMultiple(
+            options=(), rows=min(max(len(self._servers), 5), ROWS), layout=widgets.Layout(width="auto")
+        )
         self.add_button = widgets.Button(description="Add all listed", tooltip="choose every server in the list")
         self.drop_button = widgets.Button(description="Drop all listed", tooltip="choose no server of the list")
         self.reset_button = widgets.Button(description="Back to preset", tooltip="choose what the parameters say")

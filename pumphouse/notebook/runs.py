@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from pumphouse.approval import Approval
@@ -98,7 +99,7 @@ def show_approval(approval: Approval, run: Run) -> Display:
         [Cell("plan"), Cell(approval.plan_hash)],
         [Cell("approved by"), Cell(approval.approved_by, WARN if same else GOOD, strong=True)],
         [Cell("run by"), Cell(run.operator + (" (the same person)" if same else ""))],
-        [Cell("approved at"), Cell(approval.approved_at)],
+        [Cell("approved at"), Cell(_moment(approval.approved_at))],
         [Cell("reason"), Cell(approval.reason)],
         [Cell("ticket"), Cell(approval.ticket or None)],
     ]
@@ -111,12 +112,22 @@ def show_evidence(rows: Iterable[Mapping[str, Any]]) -> Display:
         [
             Cell("verified", GOOD),
             Cell(str(row["what"]), strong=True),
-            Cell(", ".join(f"{k}={v}" for k, v in row["evidence"].items() if v is not None) or None),
+            Cell(", ".join(f"{k}={_words(v)}" for k, v in row["evidence"].items() if v is not None) or None),
         ]
         for row in rows
     ]
     columns = [Column("result", kind="word"), Column("step"), Column("read back from the clouds")]
     return render(f"Read again: {_count(len(made), 'step')}", columns, made)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return " and ".join(f"{key} ({_words(item)})" for key, item in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return " and ".join(map(_words, value)) or "none"
+    return str(value)
 
 
 def show_report(report: Report | None) -> Display:
@@ -154,6 +165,13 @@ def show_report(report: Report | None) -> Display:
     if report.failed:
         title += f", {report.failed} failed"
     return render(title, columns, rows, note=" ".join(report.left))
+
+
+def _moment(text: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError):
+        return text
 
 
 def _seconds(value: float | None) -> str | None:

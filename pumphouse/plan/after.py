@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from pumphouse.errors import PlanError
@@ -160,8 +160,8 @@ def plan_rollback(
     findings: list[Finding] = []
     chosen: list[tuple[Plan, PlannedStep]] = []
     servers = []
-    going = {(move.hash, server_id) for move, ids in moves for server_id in ids}
-    kept = _still_needed(journal, going)
+    going = {move.hash: set(ids) for move, ids in moves}
+    kept = still_needed(journal, going)
     deleted = _finalised(journal)
     for move, ids in reversed(moves):
         states = journal.step_states(move.hash)
@@ -183,6 +183,8 @@ def plan_rollback(
             if states.get(step.key, StepState()).in_effect
             and (step.server_id in ids or (step.server_id is None and step.key not in kept))
         ]
+    # people keep their roles until everything that they may own is gone: only then can be seen what is not ours
+    last = [_undo_key(move, step.key) for move, step in chosen if step.server_id or step.kind == "image"]
     # across plans: what one plan made, the servers of another may stand on
     dependants: dict[str, list[str]] = defaultdict(list)
     for move, step in chosen:
@@ -197,7 +199,7 @@ def plan_rollback(
             phase="undo",
             title=f"undo: {step.title}",
             changes=step.changes,
-            needs=tuple(dependants[step.key]),
+            needs=(*dependants[step.key], *(last if step.kind == "assignment" else ())),
             params={"plan_hash": move.hash, "step_key": step.key},
             server_id=step.server_id,
             cost="what its users wrote at the destination since the move is lost" if step.kind == "boot" else "",
@@ -212,6 +214,7 @@ def plan_rollback(
         selection_digest=selection_digest,
         servers=tuple({server.id: server for server in servers}.values()),
         steps=order(steps),
+        sequence=sum(event.event == "undone" for move, _ in moves for event in journal.events(plan_hash=move.hash)),
     )
     return plan, tuple(findings)
 
@@ -220,8 +223,11 @@ def _undo_key(move: Plan, key: str) -> str:
     return f"undo:{move.hash[:12]}:{key}"
 
 
-def _still_needed(journal: Journal, going: set[tuple[str, str]]) -> set[str]:
-    """Keys of shared steps that servers which are not going back still stand on."""
+def still_needed(journal: Journal, going: Mapping[str, Collection[str]]) -> set[str]:
+    """Keys of shared steps that servers which are not going back still stand on (read only).
+
+    :param going: hash of a move plan -> ids of those of its servers that go back.
+    """
     needed: set[str] = set()
     for document in journal.plan_documents(kind="move", states=("started", "finished")):
         plan = Plan.from_document(document)
@@ -230,11 +236,11 @@ def _still_needed(journal: Journal, going: set[tuple[str, str]]) -> set[str]:
             step.server_id
             for step in plan.steps
             if step.server_id is not None
-            and (plan.hash, step.server_id) not in going
+            and step.server_id not in going.get(plan.hash, ())
             and states.get(step.key, StepState()).in_effect
         }
         pending = [step.key for step in plan.steps if step.server_id in staying]
-        if not any(move_hash == plan.hash for move_hash, _ in going):
+        if plan.hash not in going:
             # prepared, perhaps not cut over yet: taking its ground away would fail it after its stop
             pending += [step.key for step in plan.steps if states.get(step.key, StepState()).in_effect]
         by_key = {step.key: step for step in plan.steps}

@@ -19,6 +19,7 @@ def fingerprint(server: Server) -> str:
         "key": server.key_name,
         "groups": sorted(server.security_groups),
         "metadata": dict(sorted(server.metadata.items())),
+        "volumes": sorted(server.volume_ids),
         "addresses": sorted(a.address for a in server.addresses),
     }
     return hashlib.sha256(json.dumps(carried, sort_keys=True).encode()).hexdigest()[:12]

@@ -21,6 +21,7 @@ from pumphouse.findings import Finding, accept, ordered, require_none_blocking
 from pumphouse.inventory import Inventory, take_snapshot
 from pumphouse.journal import Journal, StepState
 from pumphouse.plan.after import plan_finalise, plan_rollback
+from pumphouse.plan.fingerprint import fingerprint
 from pumphouse.plan.model import Plan
 from pumphouse.plan.move import plan_move
 from pumphouse.secretstore import SecretStore
@@ -67,6 +68,8 @@ def begin(
             operator=operator,
             record=None,
         )
+    else:
+        journal.get_run(run_id)  # a run of another journal would let every step land where nobody looks
     return Run(
         described, source, destination, journal, run_id, owned=owned, change=change, operator=operator, report=report
     )
@@ -149,13 +152,13 @@ class Run:
     # -- planning -----------------------------------------------------------------------------
     def plan_move(self, selection: Selection) -> Plan:
         """Plan moving the selection, or take up the plan of it that was begun (read only)."""
-        return self._resume("move", selection, ("started", "finished")) or self._plan_move(selection)
+        return self._resume_move(selection) or self._plan_move(selection)
 
     def _plan_move(self, selection: Selection) -> Plan:
         inventory = self._inventory_now()
         known = frozenset(user.name for user in inventory.source.users if self._secrets.get(user.name))
         plan, findings = plan_move(inventory, selection, self.site, secrets_known=known, moved=self._cut_over_by())
-        while self.journal.plan_state(plan.hash) == "undone":
+        while self._was_undone(plan):
             plan = replace(plan, sequence=plan.sequence + 1)
         return self._keep_plan(plan, findings)
 
@@ -186,6 +189,26 @@ class Run:
             states = self.journal.step_states(plan.hash)
             found.update({s.id: plan.hash for s in plan.servers if states.get(f"stop:{s.id}", StepState()).in_effect})
         return found
+
+    def _resume_move(self, selection: Selection) -> Plan | None:
+        """A begun move of this selection, unless some of it was undone, or nothing is down yet and it is stale."""
+        plan = self._resume("move", selection, ("started", "finished"))
+        if plan is None or self._was_undone(plan):
+            return None
+        states = self.journal.step_states(plan.hash)
+        cut_over = any(states.get(step.key, StepState()).in_effect for step in plan.phase("cutover"))
+        return plan if cut_over or not self._is_stale(plan) else None
+
+    def _was_undone(self, plan: Plan) -> bool:
+        return any(state.state in ("undone", "undoing") for state in self.journal.step_states(plan.hash).values())
+
+    def _is_stale(self, plan: Plan) -> bool:
+        source = self._inventory_now().source
+        now = {
+            server.id: (fingerprint(server), server.status, tuple(sorted(server.floating_ips)))
+            for server in source.servers
+        }
+        return any(now.get(s.id) != (s.fingerprint, s.status, tuple(sorted(s.floating_ips))) for s in plan.servers)
 
     def _resume(self, kind: str, selection: Selection, states: Iterable[str]) -> Plan | None:
         for document in reversed(self.journal.plan_documents(kind=kind, states=states)):
@@ -240,7 +263,7 @@ class Run:
         :raises ApprovalMissing: when there is none.
         """
         path = self.site.work_dir / "plans" / f"{plan.hash}.json"
-        write_atomic(path, plan_text(plan))
+        write_atomic(path, plan_text(plan), mode=0o600)
         found = approvals.require_approval(plan, self.site.work_dir / "approvals", file=file)
         self.journal.write(
             self.id,
@@ -285,9 +308,10 @@ class Run:
 
         :raises StepError: when a step failed; running it again goes on.
         """
-        execution = self._execute(plan, "rollback", "undo")
-        self._note_undone_moves()
-        return execution
+        try:
+            return self._execute(plan, "rollback", "undo")
+        finally:
+            self._note_undone_moves()
 
     def _note_undone_moves(self) -> None:
         for document in self.journal.plan_documents(kind="move", states=("started", "finished")):

@@ -7,6 +7,9 @@ from pumphouse.model import Assignment
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
 
+#: Why a roll back leaves a project or its people.
+IN_USE = "the project holds servers, floating IPs or images of its own"
+
 
 class EnsureRole(Step):
     """A role of that name (compared as the destination compares: without case)."""
@@ -31,10 +34,12 @@ class EnsureRole(Step):
         return {"id": outcome["id"]}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Delete a role that we made."""
+        """Delete a role that we made and that nobody holds."""
         found = ctx.destination.identity.find_role(step.params["name"])
-        if not ours or found is None:
+        if not ours or found is None or found.id != outcome.get("id", found.id):
             return {"kept": found is not None}
+        if any(held.role_id == found.id for held in ctx.destination.identity.list_assignments()):
+            return {"kept": found.id, "why": "somebody holds it"}
         ctx.destination.identity.delete_role(found.id)
         return {"deleted": found.id}
 
@@ -78,10 +83,12 @@ class EnsureProject(Step):
         return {"id": found.id}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Delete a project that we made, with the default security group that Neutron gave it."""
+        """Delete a project that we made and that holds nothing of its own, with Neutron's default group."""
         found = ctx.destination.identity.find_project(step.params["name"])
-        if not ours or found is None:
+        if not ours or found is None or found.source_id != step.params["source_id"]:
             return {"kept": found is not None}
+        if in_use(ctx, found.id):
+            return {"kept": found.id, "why": IN_USE}
         for group in ctx.destination.neutron.list_security_groups(project_id=found.id):
             if group.name == "default":
                 ctx.destination.neutron.delete_security_group(group.id)
@@ -122,10 +129,12 @@ class EnsureUser(Step):
         return {"id": found.id, "enabled": found.enabled}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Delete a user that we made; its secret stays in the hand-over file."""
+        """Delete a user that we made and that has no role left; its secret stays in the hand-over file."""
         found = ctx.destination.identity.find_user(step.params["name"])
-        if not ours or found is None:
+        if not ours or found is None or found.source_id != step.params["source_id"]:
             return {"kept": found is not None}
+        if any(held.user_id == found.id for held in ctx.destination.identity.list_assignments()):
+            return {"kept": found.id, "why": "it has roles that this move did not give, or that are still needed"}
         ctx.destination.identity.delete_user(found.id)
         return {"deleted": found.id}
 
@@ -157,15 +166,26 @@ class EnsureAssignment(Step):
         return outcome
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Revoke what we granted."""
+        """Revoke what we granted, unless the project still holds something of its own."""
         if not ours:
             return {"kept": True}
         wanted = self._wanted(ctx, step)
+        if in_use(ctx, wanted.project_id):
+            return {"kept": _as_outcome(wanted), "why": IN_USE}
         try:
             ctx.destination.identity.revoke_role(wanted)
         except NotFound:
             return {"gone": True}
         return {"revoked": _as_outcome(wanted)}
+
+
+def in_use(ctx: Context, project_id: str) -> bool:
+    """Whether a destination project holds servers, floating IPs or images: then it and its people stay."""
+    if ctx.destination.compute.list_servers(project_id=project_id):
+        return True
+    if any(floating.project_id == project_id for floating in ctx.destination.neutron.list_floating_ips()):
+        return True
+    return any(image.owner_id == project_id for image in ctx.destination.images.list_images())
 
 
 def _as_outcome(wanted: Assignment) -> dict[str, str]:

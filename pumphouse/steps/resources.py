@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from pumphouse.errors import Conflict, NotFound, StepError
+from pumphouse.errors import CloudAuthError, Conflict, NotFound, StepError
 from pumphouse.model import Flavor, Image
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import MARKER, Context, Outcome, Step, expect
@@ -80,6 +80,10 @@ class EnsureFlavor(Step):
         return {"deleted": step.params["source_id"]}
 
 
+#: Properties that Nova gives to snapshots of servers and to nothing else.
+SNAPSHOT_PROPERTIES = frozenset({"base_image_ref", "instance_uuid"})
+
+
 class EnsureImage(Step):
     """A copy of an image: same id where Glance lets us, same bytes, properties and sharing."""
 
@@ -116,7 +120,8 @@ class EnsureImage(Step):
         """Delete a copy that we made."""
         if not ours:
             return {"kept": True}
-        gone = [image.id for image in self._candidates(ctx, step)]
+        made = {outcome.get("id"), step.params["source_id"]}
+        gone = [image.id for image in self._candidates(ctx, step) if image.id in made or image.status == "queued"]
         for image_id in gone:
             if step.params["image"]["protected"]:
                 ctx.destination.images.set_protected(image_id, protected=False)
@@ -125,7 +130,9 @@ class EnsureImage(Step):
 
     def _candidates(self, ctx: Context, step: PlannedStep) -> list[Image]:
         source_id = step.params["source_id"]
-        found = ctx.destination.images.find_images(**{MARKER: source_id})
+        marked = ctx.destination.images.find_images(**{MARKER: source_id})
+        # Nova hands an image's properties on to snapshots of its servers, our marker too: those are not copies
+        found = [image for image in marked if not SNAPSHOT_PROPERTIES & image.properties.keys()]
         if all(image.id != source_id for image in found):
             try:
                 same = ctx.destination.images.get_image(source_id)
@@ -262,7 +269,11 @@ class EnsureKeypair(Step):
         """Delete a keypair that we imported."""
         if not ours:
             return {"kept": True}
-        ctx.acting(step.params).compute.delete_keypair(step.params["name"])
+        try:
+            ctx.acting(step.params).compute.delete_keypair(step.params["name"])
+        except CloudAuthError:
+            # only its owner can delete it, and the owner has a password of its own by now
+            return {"kept": step.params["name"], "why": "its owner changed the one-time password"}
         return {"deleted": step.params["name"]}
 
 

@@ -29,16 +29,9 @@ class StopServer(Step):
                 f"Server {server.name} ({server.id}) of {ctx.source.name} is busy: task {server.task_state}.",
                 remedy="wait until the task has ended, then run again.",
             )
-        if server.status != "SHUTOFF":
-            return None
-        planned = ctx.plan.server(server.id)
-        if planned.status != "SHUTOFF" and not ctx.journal.step_state(ctx.plan.hash, step.key).ours:
-            raise PlanStale(
-                f"Server {server.name} ({server.id}) of {ctx.source.name} was {planned.status} when the plan was made; "
-                f"somebody else stopped it since.",
-                remedy="make and approve the plan again, so that it arrives in the state its owner wants.",
-            )
-        return {"stop_s": None, "last_answer_at": None}
+        if not ctx.journal.step_state(ctx.plan.hash, step.key).ours:
+            self._as_planned(ctx, server)
+        return {"stop_s": None, "last_answer_at": None} if server.status == "SHUTOFF" else None
 
     def before(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Whether the guest answers now: what it must do at the destination too."""
@@ -67,8 +60,10 @@ class StopServer(Step):
         return {"status": server.status}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Start it again at the source, unless it was stopped before us; wait until it serves."""
+        """Unlock it and start it again at the source, unless it was stopped before us; wait until it serves."""
         server = ctx.source.compute.get_server(step.params["server_id"])
+        _require_no_copy(ctx, server)
+        ctx.source.compute.unlock_server(server.id)
         if not ours:
             return {"kept": server.status}
         begun = time.monotonic()
@@ -95,7 +90,19 @@ class StopServer(Step):
             raise PlanStale(
                 f"Server {server.name} ({server.id}) of {ctx.source.name} changed since the plan was made: "
                 f"planned {planned.fingerprint}, now {now}.",
-                remedy="make and approve the plan again; nothing of this server was touched.",
+                remedy="nothing of this server was touched. Plan it anew on its own, or with others not yet moved.",
+            )
+
+    def _as_planned(self, ctx: Context, server: Server) -> None:
+        planned = ctx.plan.server(server.id)
+        now = {"status": server.status, "floating IPs": sorted(server.floating_ips)}
+        then = {"status": planned.status, "floating IPs": sorted(planned.floating_ips)}
+        differs = [f"{name} was {then[name]}, is {now[name]}" for name in now if now[name] != then[name]]
+        if differs:
+            raise PlanStale(
+                f"Server {server.name} ({server.id}) of {ctx.source.name} changed since the plan was made: "
+                f"{'; '.join(differs)}.",
+                remedy="nothing of this server was touched. Plan it anew on its own, or with others not yet moved.",
             )
 
 
@@ -124,6 +131,8 @@ class BootServer(Step):
         """Boot, after asking the source once more that its copy is down."""
         params = step.params
         self._source_is_down(ctx, step)
+        # from here on its owner must not start the source: that would be a second live copy
+        ctx.source.compute.lock_server(params["source_id"])
         cloud = ctx.acting(params)
         begun = time.monotonic()
         server_id = cloud.compute.create_server(
@@ -162,7 +171,7 @@ class BootServer(Step):
                 "flavor": (ctx.mapped("flavor", params["flavor_id"]), found.flavor_id),
                 "image": (ctx.mapped("image", params["image_id"]), found.image_id),
                 "keypair": (params["key_name"], found.key_name),
-                "metadata": (dict(params["metadata"]), metadata),
+                "metadata": (True, metadata == dict(params["metadata"])),
                 "addresses": (
                     {
                         a["address"]: a["mac"].lower() if a["mac"] else ports.get(a["address"])
@@ -179,12 +188,13 @@ class BootServer(Step):
         if not ours:
             return {"kept": outcome.get("id")}
         _require_source(ctx, step.params["source_id"])
-        cloud = ctx.acting(step.params)
+        # as the administrator: its owner may have changed the one-time password since
+        compute = ctx.destination.compute
         gone = []
-        for found in cloud.compute.list_servers(project_id=cloud.project_id):
+        for found in compute.list_servers(project_id=ctx.mapped("project", step.params["project_id"])):
             if found.id == outcome.get("id") or self._is_ours(ctx, step, found):
-                cloud.compute.delete_server(found.id)
-                cloud.compute.wait_server_gone(found.id, timeout_s=ctx.site.action_timeout_s)
+                compute.delete_server(found.id)
+                compute.wait_server_gone(found.id, timeout_s=ctx.site.action_timeout_s)
                 gone.append(found.id)
         return {"deleted": gone}
 
@@ -234,10 +244,19 @@ class MoveFloatingIp(Step):
         return {"made": begun or ctx.destination.neutron.find_floating_ip(step.params["address"]) is None}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Source first: an address must never answer from both clouds."""
+        """Source first: an address must never answer from both clouds; given back when the destination refuses it."""
         params = step.params
+        self._held_by_nobody_else(ctx, step)
         ctx.source.nova_network.disassociate_floating_ip(params["server_id"], params["address"])
         self._wait_released(ctx, step)
+        try:
+            return self._bind(ctx, step)
+        except CloudError:
+            self._give_back(ctx, step)
+            raise
+
+    def _bind(self, ctx: Context, step: PlannedStep) -> Outcome:
+        params = step.params
         project_id = ctx.mapped("project", params["project_id"])
         found = ctx.destination.neutron.find_floating_ip(params["address"])
         if found is None:
@@ -308,6 +327,16 @@ class MoveFloatingIp(Step):
             "else bind it), or bind it by hand; then run again.",
         ) from refused[0]
 
+    def _held_by_nobody_else(self, ctx: Context, step: PlannedStep) -> None:
+        address, server_id = step.params["address"], step.params["server_id"]
+        for floating in ctx.source.nova_network.list_floating_ips():
+            if floating.address == address and floating.server_id not in (None, server_id):
+                raise PlanStale(
+                    f"Floating IP {address} of {ctx.source.name} belongs to server {floating.server_id} now, not to "
+                    f"{server_id} as planned.",
+                    remedy="give it back to the planned server, or plan the servers that are not yet moved anew.",
+                )
+
     def _held_by_source(self, ctx: Context, step: PlannedStep) -> bool:
         server = ctx.source.compute.get_server(step.params["server_id"])
         return step.params["address"] in server.floating_ips
@@ -375,7 +404,7 @@ class SettleServer(Step):
         source = ctx.source.compute.get_server(params["source_id"])
         pairs: dict[str, tuple[Any, Any]] = {
             "status": (params["was"], found.status),
-            "metadata": (dict(params["metadata"]), dict(found.metadata)),
+            "metadata": (True, dict(params["metadata"]) == dict(found.metadata)),
             "source's status": ("SHUTOFF", source.status),
         }
         expect(f"server {found.name} ({found.id}) at {ctx.destination.name}", pairs)
@@ -443,9 +472,10 @@ class DeleteSource(Step):
                 remedy="bring its service back, or roll back; then finalise again.",
             )
         source = ctx.source.compute.get_server(params["source_id"])
-        if source.status != "SHUTOFF":
+        if source.status != "SHUTOFF" or source.task_state is not None:
             raise StepError(
-                f"Server {source.name} ({source.id}) is {source.status} at {ctx.source.name}, not SHUTOFF: it stays.",
+                f"Server {source.name} ({source.id}) is {source.status} (task {source.task_state}) at "
+                f"{ctx.source.name}, not SHUTOFF: it stays.",
                 remedy="somebody uses the source's copy again: find out who before either copy is deleted.",
             )
         ctx.source.compute.delete_server(source.id)
@@ -467,6 +497,25 @@ class DeleteSource(Step):
         raise StepError(
             f"Server {step.params['name']} was deleted at {ctx.source.name}: that cannot be undone.",
             remedy="move it back from the destination as a new server.",
+        )
+
+
+def _require_no_copy(ctx: Context, server: Server) -> None:
+    """Starting a source while its copy is there would make two live copies, whatever the journal says."""
+    project_id = ctx.journal.mapping("project", server.project_id)
+    if project_id is None:
+        return
+    moved = ctx.journal.mapping("server", server.id)
+    copies = [
+        found.id
+        for found in ctx.destination.compute.list_servers(project_id=project_id)
+        if found.id == moved or found.metadata.get(MARKER) == server.id
+    ]
+    if copies:
+        raise StepError(
+            f"Server {server.name} ({server.id}) is not started at {ctx.source.name}: its copy {', '.join(copies)} is "
+            f"still at {ctx.destination.name}.",
+            remedy="run the roll back again; it deletes the copy first.",
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pumphouse.errors import NotCarried, PlanError
+from pumphouse.plan.after import still_needed
 from pumphouse.plan.model import PlannedStep
-from pumphouse.steps.base import Context, Outcome, Step
+from pumphouse.steps.base import Context, Outcome, Step, expect
 
 
 class Undo(Step):
@@ -29,6 +30,8 @@ class Undo(Step):
         done = move.step(key)
         primitive = self._primitives[done.kind]
         state = ctx.journal.step_state(plan_hash, key)
+        if done.server_id is None and key in self._needed(ctx):
+            return {"undone": False, "evidence": {"kept": "another move has come to need it since"}}
         ours = ctx.journal.made_by_us(key) if done.server_id is None else state.ours
         ctx.journal.write(ctx.run_id, plan_hash, key, "undo-intent", {"ours": ours})
         there = replace(ctx, plan=move)
@@ -45,8 +48,25 @@ class Undo(Step):
         return {"undone": True, "evidence": dict(evidence)}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """Undoing reads the cloud again by itself; here its evidence is passed on."""
-        return dict(outcome.get("evidence", {}))
+        """A server that went back must run at the source as it did, and its copy be gone; evidence is passed on.
+
+        :raises VerificationFailed: when the clouds show anything else.
+        """
+        done = ctx.plan_of(step.params["plan_hash"]).step(step.params["step_key"])
+        evidence = dict(outcome.get("evidence", {}))
+        if done.kind == "stop":
+            source = ctx.source.compute.get_server(done.params["server_id"])
+            expected = "SHUTOFF" if "kept" in evidence else "ACTIVE"
+            expect(f"server {source.name} at {ctx.source.name}", {"status": (expected, source.status)})
+        if done.kind == "boot":
+            left = [i for i in evidence.get("deleted", ()) if ctx.destination.compute.find_server(i) is not None]
+            expect(f"copy of {done.params['name']} at {ctx.destination.name}", {"still there": ([], left)})
+        return evidence
+
+    @staticmethod
+    def _needed(ctx: Context) -> set[str]:
+        ids = {server.id for server in ctx.plan.servers}
+        return still_needed(ctx.journal, {step.params["plan_hash"]: ids for step in ctx.plan.steps})
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """A roll back is not rolled back: move the server again instead."""

@@ -20,7 +20,7 @@ from pumphouse.journal import Journal
 from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.secretstore import SecretStore
 from pumphouse.steps import STEPS, Context, Outcome, Step
-from tests.core.making import keep_plan, make_plan, make_site, make_step
+from tests.core.making import keep_plan, make_plan, make_site, make_step, plan_server
 from tests.core.making_runs import start_run
 
 
@@ -444,20 +444,28 @@ def test_steps_under_way_end_and_are_journalled_when_another_one_crashes(bench: 
     assert bench.result() == "incomplete"
 
 
-def test_made_ready_but_gone_since_is_made_again(bench: Bench, stage: Stage) -> None:
-    plan = chain(2)
-    bench.run(plan)
-    del stage.objects["job:0"]
-    assert bench.run(plan).results == {"job:0": "verified", "job:1": "skipped"}
-    assert stage.acted() == ["job:0", "job:1", "job:0"]
+def test_made_ready_but_gone_since_is_made_again_before_the_cutover(bench: Bench, stage: Stage) -> None:
+    plan = two_phases()
+    bench.run(plan, "prepare")
+    del stage.objects["job:ready"]
+    assert bench.run(plan, "prepare").results == {"job:ready": "verified"}
+    assert stage.acted() == ["job:ready", "job:ready"]
 
 
 def test_made_ready_but_another_one_since_is_looked_at_again(bench: Bench, stage: Stage) -> None:
-    plan = make_plan(make_step("mapped:1", params={"source_id": "s1"}))
-    bench.run(plan)
+    ready = make_step("mapped:1", params={"source_id": "s1"})
+    plan = make_plan(ready, make_step("job:stop", ready.key, phase="cutover"))
+    bench.run(plan, "prepare")
     stage.objects["mapped:1"] = "a new one"
-    assert bench.run(plan).results == {"mapped:1": "verified"}
+    assert bench.run(plan, "prepare").results == {"mapped:1": "verified"}
     assert bench.journal.mapping("thing", "s1") == "a new one"
+
+
+def test_what_was_made_ready_and_is_gone_is_made_again(bench: Bench, stage: Stage) -> None:
+    plan = two_phases()
+    bench.run(plan)
+    stage.objects.clear()
+    assert bench.run(plan).results == {"job:ready": "verified", "job:stop": "skipped"}
 
 
 def test_a_cutover_that_was_verified_is_never_done_again_unasked(bench: Bench, stage: Stage) -> None:
@@ -492,6 +500,20 @@ def test_a_phase_does_not_begin_before_what_it_needs_is_verified(bench: Bench, s
         bench.run(plan, "cutover")
     assert stage.log == []
     assert bench.result() == "incomplete"
+
+
+def test_nothing_goes_down_while_what_it_will_need_is_gone(
+    bench: Bench, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STEPS, "stop", Job(stage))
+    plan = make_plan(make_step("job:ready"), make_step("stop:1", "job:ready", phase="cutover", server_id="1"))
+    bench.run(plan, "prepare")
+    del stage.objects["job:ready"]
+    with pytest.raises(StepError, match="do stop:1: not begun, since do job:ready is not there any more"):
+        bench.run(plan, "cutover")
+    assert ("look", "stop:1") not in stage.log
+    bench.run(plan)
+    assert set(stage.objects) == {"job:ready", "stop:1"}
 
 
 # --- claims -------------------------------------------------------------------------------------------
@@ -531,6 +553,19 @@ def test_a_server_that_another_run_holds_is_not_touched(bench: Bench, stage: Sta
     assert bench.run(plan).results == {"job:0": "verified", "job:1": "skipped", "job:shared": "skipped"}
 
 
+def test_shared_ground_that_another_run_works_on_is_not_touched(bench: Bench, stage: Stage) -> None:
+    plan = server_plan()
+    other = start_run(bench.journal)
+
+    def try_to_claim() -> None:
+        with pytest.raises(ClaimHeld, match=bench.run_id):
+            bench.journal.claim(other, ["step:job:shared"], holder="somebody else", lease_s=60)
+
+    stage.doing["act", "job:shared"] = try_to_claim
+    bench.run(plan)
+    assert stage.objects["job:shared"]
+
+
 def test_being_refused_does_not_undo_what_the_other_run_journals(bench: Bench) -> None:
     plan = server_plan()
     other = start_run(bench.journal)
@@ -558,12 +593,14 @@ def test_a_claim_of_a_dead_process_of_this_machine_is_taken_over(bench: Bench) -
 # --- undo ---------------------------------------------------------------------------------------------
 
 
-def rollback_of(move: Plan, *keys: str) -> Plan:
+def rollback_of(move: Plan, *keys: str, also: Plan | None = None) -> Plan:
+    """Taking these steps of a move back, and the same ones of another move."""
     steps = [
-        make_step(f"undo:{key}", kind="undo", phase="undo", params={"plan_hash": move.hash, "step_key": key})
+        make_step(f"undo:{number}:{key}", kind="undo", phase="undo", params={"plan_hash": plan.hash, "step_key": key})
+        for number, plan in enumerate([move, also] if also else [move])
         for key in keys
     ]
-    return make_plan(*steps, kind="rollback")
+    return make_plan(*steps, kind="rollback", servers=(plan_server("web"),))
 
 
 def test_undoing_takes_back_what_is_ours_and_keeps_what_is_not(bench: Bench, stage: Stage) -> None:
@@ -578,6 +615,15 @@ def test_undoing_takes_back_what_is_ours_and_keeps_what_is_not(bench: Bench, sta
     assert bench.journal.mapping("thing", "s1") is None
     assert bench.journal.mapping("thing", "s2") == "theirs"
     assert bench.result() == "succeeded"
+
+
+def test_a_roll_back_is_done_again_when_its_servers_were_moved_again(bench: Bench, stage: Stage) -> None:
+    move = make_plan(make_step("mapped:1", phase="cutover", server_id="1", params={"source_id": "s1"}))
+    back = rollback_of(move, "mapped:1")
+    for _ in range(2):
+        bench.run(move)
+        assert bench.run(back).results == {"undo:0:mapped:1": "verified"}
+        assert stage.objects == {}
 
 
 def test_undoing_what_crashed_half_way_takes_it_back(bench: Bench, stage: Stage) -> None:
@@ -604,7 +650,7 @@ def test_an_undo_that_crashed_or_failed_can_be_run_again(bench: Bench, stage: St
     bench.run(back)
     assert stage.objects == {}
     assert bench.state(move, "mapped:1") == "undone"
-    assert bench.run(back).results == {"undo:mapped:1": "skipped"}
+    assert bench.run(back).results == {"undo:0:mapped:1": "skipped"}
 
 
 def test_shared_ground_that_two_plans_stand_on_is_undone_once(bench: Bench, stage: Stage) -> None:
@@ -612,10 +658,23 @@ def test_shared_ground_that_two_plans_stand_on_is_undone_once(bench: Bench, stag
     first, second = make_plan(step), make_plan(step, selection_digest="another")
     bench.run(first)
     bench.run(second)
-    bench.run(rollback_of(second, "mapped:1"))
+    bench.run(rollback_of(first, "mapped:1", also=second), workers=1)
     assert stage.objects == {}
-    bench.run(rollback_of(first, "mapped:1"))
-    assert stage.log[-1] == ("undo ours=False", "mapped:1")
+    undone = [verb for verb, _ in stage.log if verb.startswith("undo")]
+    assert undone == ["undo ours=True", "undo ours=False"]
+    assert bench.journal.mapping("thing", "s1") is None
+
+
+def test_shared_ground_that_another_move_came_to_need_stays(bench: Bench, stage: Stage) -> None:
+    step = make_step("mapped:1", params={"source_id": "s1"})
+    first, second = make_plan(step), make_plan(step, selection_digest="another")
+    bench.run(first)
+    back = rollback_of(first, "mapped:1")
+    bench.run(second)
+    bench.run(back)
+    assert stage.objects == {"mapped:1": "id of mapped:1"}
+    assert bench.state(first, "mapped:1") == "verified"
+    assert bench.journal.mapping("thing", "s1") == "id of mapped:1"
 
 
 def test_undoing_uses_the_owners_connections_and_leaves_them_open(bench: Bench, stage: Stage) -> None:

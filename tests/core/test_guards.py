@@ -148,7 +148,7 @@ def test_what_is_not_ours_is_left_alone(journal: Journal, tmp_path: Path) -> Non
 def test_a_server_that_somebody_else_stopped_is_refused_however_often_we_ask(journal: Journal, tmp_path: Path) -> None:
     ctx = context(journal, tmp_path, FakeCloud("old", SERVER), FakeCloud("new"), status="ACTIVE")
     for _ in range(2):
-        with pytest.raises(PlanStale, match="somebody else stopped it since") as caught:
+        with pytest.raises(PlanStale, match="changed since the plan was made: status was ACTIVE, is SHUTOFF") as caught:
             STEPS["stop"].look(ctx, STOP)
         data = {"error": str(caught.value), "type": "PlanStale"}
         journal.write(ctx.run_id, ctx.plan.hash, STOP.key, "failed", data)

@@ -14,17 +14,17 @@ from tests.core.processes import workers
 def test_processes_that_open_and_write_at_once_lose_nothing(tmp_path: object) -> None:
     url = f"sqlite:///{tmp_path}/new/journal.db"
     count = 12
-    with workers(*(("open_and_write", url, str(number), str(count)) for number in range(4))) as started:
+    with workers(*(("open_and_write", url, str(number), str(count)) for number in range(3))) as started:
         for worker in started:
             assert worker.answer() == {"ready": True}
         for worker in started:
             worker.go()
         runs = {worker.answer()["run_id"] for worker in started}
-        assert [worker.process.wait(30) for worker in started] == [0] * 4
+        assert [worker.process.wait(30) for worker in started] == [0] * 3
     journal = Journal.open(url)
     assert {run.id for run in journal.list_runs()} == runs
     assert all(run.result == "succeeded" for run in journal.list_runs())
-    keys = {f"{worker}:{number}" for worker in range(4) for number in range(count)}
+    keys = {f"{worker}:{number}" for worker in range(3) for number in range(count)}
     assert [event.event for event in journal.events()] == ["done"] * len(keys)
     assert {event.step_key for event in journal.events()} == keys
     assert all(journal.mapping("server", key) == f"new-{key}" for key in keys)

@@ -24,6 +24,8 @@ VOLATILE = frozenset(
 )  # fmt: skip
 NOVA_2_10 = {"X-OpenStack-Nova-API-Version": "2.10"}
 NOVA_2_4 = {"X-OpenStack-Nova-API-Version": "2.4"}
+#: From here on Nova also tells what was done to servers that are gone.
+NOVA_2_21 = {"X-OpenStack-Nova-API-Version": "2.21"}
 
 
 def source_view(admin: Session) -> View:
@@ -133,6 +135,15 @@ def fixed_ip(admin: Session, address: str) -> dict[str, Any]:
     """nova-network's word on a fixed IP, `reserved` included."""
     facts: dict[str, Any] = admin.call("GET", "computev21", f"/os-fixed-ips/{address}", headers=NOVA_2_4)["fixed_ip"]
     return facts
+
+
+def action_times(admin: Session, server_id: str, action: str) -> tuple[str, str]:
+    """(begin, end) of the last action of that kind, by Nova's own log of a server; both clouds share one clock."""
+    base = f"/servers/{server_id}/os-instance-actions"
+    listed = admin.call("GET", "compute", base, headers=NOVA_2_21)["instanceActions"]
+    last = max((one for one in listed if one["action"] == action), key=lambda one: str(one["start_time"]))
+    detail = admin.call("GET", "compute", f"{base}/{last['request_id']}", headers=NOVA_2_21)["instanceAction"]
+    return str(last["start_time"]), max(str(event["finish_time"]) for event in detail["events"])
 
 
 def source_rules(group: dict[str, Any]) -> set[tuple[Any, ...]]:

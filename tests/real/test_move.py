@@ -10,6 +10,7 @@ from . import operate
 from .conftest import Moved, views
 from .observe import (
     View,
+    action_times,
     addresses,
     destination_rules,
     differences,
@@ -82,6 +83,13 @@ def test_the_source_is_stopped_and_kept(clouds: Clouds, acme: Moved, name: str) 
     assert addresses(after, "floating") == {}
     states = ("OS-EXT-STS:power_state", "OS-EXT-STS:vm_state", "status", "addresses")
     assert {k: v for k, v in after.items() if k not in states} == {k: v for k, v in before.items() if k not in states}
+
+
+@pytest.mark.parametrize("name", [server.name for server in SERVERS if server.tenant == "acme" and not server.stopped])
+def test_its_source_was_down_before_its_copy_began(clouds: Clouds, acme: Moved, name: str) -> None:
+    _, stopped = action_times(clouds.source, clouds.facts["servers"][name]["id"], "stop")
+    began, _ = action_times(clouds.destination, named(acme.after[1], "servers", name)["id"], "create")
+    assert stopped <= began
 
 
 def test_floating_ips_stay_allocated_at_the_source(clouds: Clouds, acme: Moved) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from . import operate
 from .conftest import Moved, views
-from .observe import View, addresses, differences, named
+from .observe import View, action_times, addresses, differences, named
 from .operate import Done, Site
 from .tier import Clouds
 
@@ -60,6 +60,13 @@ def test_the_source_is_as_before_the_move(clouds: Clouds, initech: Moved, taken_
         assert taken_back.after[0]["servers"][was["id"]]["status"] == "ACTIVE"
     server = taken_back.after[0]["servers"][clouds.facts["servers"]["initech-tps"]["id"]]
     assert len(addresses(server, "floating")) == 1
+
+
+def test_each_copy_was_gone_before_its_source_began(clouds: Clouds, initech: Moved, taken_back: TakenBack) -> None:
+    for name, was in clouds.servers_of("initech").items():
+        _, gone = action_times(clouds.destination, named(initech.after[1], "servers", name)["id"], "delete")
+        began, _ = action_times(clouds.source, was["id"], "start")
+        assert gone <= began, name
 
 
 def test_nothing_of_it_is_left_at_the_destination(initech: Moved, taken_back: TakenBack) -> None:

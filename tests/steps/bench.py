@@ -10,6 +10,7 @@ import ipaddress
 import itertools
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -116,8 +117,10 @@ class Bench:
     owner: Connection  # acme-user at the source
     ground: Plan = field(init=False)
     mappings: list[tuple[str, str, str]] = field(init=False)
+    mapped: Path = field(init=False)
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     booted: list[str] = field(default_factory=list)
+    since: float = 0.0
     _hosts: Iterator[int] = field(default_factory=lambda: itertools.count(100))
 
     @classmethod
@@ -173,6 +176,11 @@ class Bench:
             if (found := journal.mapping(str(kind), source_id)) is not None
         ]
         journal.close()
+        self.mapped = self.site.work_dir / "mapped.db"
+        empty = Journal.open(f"sqlite:///{self.mapped}")
+        for mapping in self.mappings:
+            empty.write("ground", "ground", "@ground", "note", mapping=mapping)
+        empty.close()
 
     def _owners(self) -> list[OpenStackCloud]:
         entries = [name for user, name in self.site.owners.items() if user.startswith("acme")]
@@ -229,6 +237,8 @@ class Bench:
 
     def tidy(self) -> None:
         """Take away the servers that a test booted, so that addresses and sockets last."""
+        if not self.booted:
+            return
         copies = ask(self.new.compute, "/servers/detail?all_tenants=1")["servers"]
         ours = [copy["id"] for copy in copies if copy["name"].startswith("srv-")]
         for server_id in ours:
@@ -344,17 +354,22 @@ class Bench:
         assert found["hits"], f"no {write.method} {write.path} was sent"
 
     def changes(self) -> list[tuple[str, str]]:
-        """All requests so far that could change a cloud (logins are none)."""
+        """All requests of this test that could change a cloud (logins are none)."""
         return [
             (row["method"], row["path"])
-            for row in self.lab.requests()
+            for row in self.lab.requests(since=str(self.since))
             if row["method"] not in ("GET", "HEAD") and not row["path"].endswith("/tokens")
         ]
 
     def idle(self) -> None:
         """Wait until no request is under way in either cloud: a late one has landed."""
         cut = ("reset", "lost")
-        eventually(lambda: all(r["status"] or r.get("fault") in cut for r in self.lab.requests()), "idle")
+
+        def idle() -> bool:
+            rows = self.lab.requests(since=str(self.since))
+            return all(row["status"] or row.get("fault") in cut for row in rows)
+
+        eventually(idle, "idle")
 
 
 @dataclass
@@ -375,9 +390,8 @@ class Scene:
 
     def open_journal(self) -> None:
         """A new journal, which knows of the ground and nothing else."""
-        self.journal = MortalJournal.open(f"sqlite:///{self.folder / unique('journal')}.db")  # type: ignore[assignment]
-        for kind, source_id, destination_id in self.bench.mappings:
-            self.know(kind, source_id, destination_id)
+        file = shutil.copy(self.bench.mapped, self.folder / f"{unique('journal')}.db")
+        self.journal = MortalJournal.open(f"sqlite:///{file}")  # type: ignore[assignment]
         keep(self.journal, self.plan)
 
     def know(self, kind: str, source_id: str, destination_id: str) -> None:
@@ -386,7 +400,7 @@ class Scene:
 
     def run(self, *steps: PlannedStep, plan: Plan | None = None) -> Execution:
         """Carry steps out (the scene's own by default), in a run of its own."""
-        bench, plan = self.bench, plan or self.plan
+        plan = plan or self.plan
         run_id = start(self.journal)
         ctx = self.context(plan, run_id)
         try:
@@ -396,7 +410,6 @@ class Scene:
             raise
         finally:
             ctx.close()
-            assert bench.lab.violations() == []
 
     def context(self, plan: Plan | None = None, run_id: str = "test") -> Context:
         """What a step is given."""

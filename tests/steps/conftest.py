@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def scene(bench: Bench, tmp_path: Path) -> Iterator[SetUp]:
     """Sets a case up; afterwards its servers are taken away and no law of the site was broken."""
     made: list[Scene] = []
+    bench.since = time.time()
 
     def set_up(case: Case, *, in_place: bool = False) -> Scene:
         made.append(case.set_up(bench, tmp_path, in_place=in_place))

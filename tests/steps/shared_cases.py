@@ -127,12 +127,16 @@ class AssignmentCase(Case):
     def make(self, bench: Bench) -> Made:
         body = {"user": {"name": unique("member"), "domain_id": "default", "password": unique("secret")}}
         user = ask(bench.new.identity, "/users", "POST", json=body)["user"]["id"]
-        step = like(bench.pattern("assignment"), unique(), user_id=f"old-{user}")
-        return Made(step, mappings=[("user", f"old-{user}", user)])
+        # an empty project: in one that holds servers of its own the undoing would leave the people their roles
+        body = {"project": {"name": unique("project"), "domain_id": "default"}}
+        project = ask(bench.new.identity, "/projects", "POST", json=body)["project"]["id"]
+        step = like(bench.pattern("assignment"), unique(), user_id=f"old-{user}", project_id=f"old-{project}")
+        return Made(step, mappings=[("user", f"old-{user}", user), ("project", f"old-{project}", project)])
 
     def path(self, bench: Bench, step: PlannedStep) -> str:
         user, role = step.params["user_id"].removeprefix("old-"), bench.there("role", step.params["role_id"])
-        return f"/projects/{bench.acme}/users/{user}/roles/{role}"
+        project = step.params["project_id"].removeprefix("old-")
+        return f"/projects/{project}/users/{user}/roles/{role}"
 
     def seen(self, bench: Bench, step: PlannedStep) -> Any:
         roles = ask(bench.new.identity, self.path(bench, step).rpartition("/")[0])["roles"]

@@ -102,7 +102,7 @@ def test_a_server_that_somebody_else_stopped_since_the_plan(bench: Bench, scene:
     one = scene(StopCase())
     server_id = one.step.params["server_id"]
     bench.act_source(server_id, "os-stop", "SHUTOFF")
-    refused(one, PlanStale, server_id, "somebody else")
+    refused(one, PlanStale, server_id, "status was ACTIVE, is SHUTOFF")
 
 
 def test_a_busy_server_is_not_stopped(bench: Bench, scene: SetUp) -> None:

@@ -184,6 +184,9 @@ def _do(ctx: Context, step: PlannedStep, begun: float) -> float:
 def _ground_stands(ctx: Context, stop: PlannedStep) -> None:
     """Before anything goes down: all that its boot will need is there, whatever happened since it was made."""
     states = ctx.journal.step_states(ctx.plan.hash)
+    for boot in ctx.plan.steps:
+        if boot.kind == "boot" and boot.server_id == stop.server_id:
+            ctx.acting(boot.params).compute.list_keypairs()  # whoever will boot it can log in
     for need in stop.needs:
         step = ctx.plan.step(need)
         if step.phase == "prepare" and not _still_stands(ctx, step, states.get(need, StepState())):

@@ -18,7 +18,7 @@ def moves_of(
     """The move plans that were begun for these servers, oldest first, each with those of its servers.
 
     :param prepared: also plans of which nothing but shared preparation was done.
-    :raises PlanError: when a server was never moved, naming all such servers.
+    :raises PlanError: when none of them was moved.
     """
     wanted = set(server_ids)
     if not wanted:
@@ -36,13 +36,20 @@ def moves_of(
             begun = {server.id for server in plan.servers if server.id in wanted}
         if begun:
             found.append((plan, tuple(sorted(str(server_id) for server_id in begun))))
-    missing = wanted - {server_id for _, ids in found for server_id in ids}
-    if missing:
+    if not found:
         raise PlanError(
-            f"The journal knows no move of server(s) {', '.join(sorted(missing))}, or it was rolled back.",
+            f"The journal knows no move of server(s) {', '.join(sorted(wanted))}, or it was rolled back.",
             remedy="select servers that were moved; `pumphouse journal` lists them.",
         )
     return found
+
+
+def _not_moved(server_ids: Iterable[str], moves: Iterable[tuple[Plan, tuple[str, ...]]]) -> list[Finding]:
+    known = {server_id for _, ids in moves for server_id in ids}
+    return [
+        Finding("info", "not-moved", f"server {server_id}", "is left out: the journal knows no move of it in effect.")
+        for server_id in sorted(set(server_ids) - known)
+    ]
 
 
 def plan_finalise(
@@ -51,11 +58,13 @@ def plan_finalise(
     """Plan deleting the stopped sources of moved servers (read only).
 
     :param hold_s: seconds that must have passed since a server was seen to serve at the destination.
-    :raises PlanError: when a server was never moved.
+    :raises PlanError: when none of them was moved; those that were not are left out.
     """
     now = now or datetime.now(UTC)
-    findings, steps, servers, notes = [], [], [], []
-    moves = moves_of(journal, server_ids)
+    ids_asked = tuple(server_ids)
+    steps, servers, notes = [], [], []
+    moves = moves_of(journal, ids_asked)
+    findings = _not_moved(ids_asked, moves)
     settled_by: dict[str, str] = {}  # a server may have been made ready by one plan and moved by a later one
     for move, ids in moves:
         states = journal.step_states(move.hash)
@@ -154,10 +163,11 @@ def plan_rollback(
 
     What servers share (images, networks, projects …) goes only when pumphouse made it and no other move needs it.
 
-    :raises PlanError: when a server was never moved.
+    :raises PlanError: when none of them was moved; those that were not are left out.
     """
-    moves = moves_of(journal, server_ids, prepared=True)
-    findings: list[Finding] = []
+    ids_asked = tuple(server_ids)
+    moves = moves_of(journal, ids_asked, prepared=True)
+    findings = _not_moved(ids_asked, moves)
     chosen: list[tuple[Plan, PlannedStep]] = []
     servers = []
     going = {move.hash: set(ids) for move, ids in moves}

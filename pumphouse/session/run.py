@@ -20,6 +20,7 @@ from pumphouse.fileio import write_atomic
 from pumphouse.findings import Finding, accept, ordered, require_none_blocking
 from pumphouse.inventory import Inventory, take_snapshot
 from pumphouse.journal import Journal, StepState
+from pumphouse.model import User
 from pumphouse.plan.after import plan_finalise, plan_rollback
 from pumphouse.plan.fingerprint import fingerprint
 from pumphouse.plan.model import Plan
@@ -156,11 +157,30 @@ class Run:
 
     def _plan_move(self, selection: Selection) -> Plan:
         inventory = self._inventory_now()
-        known = frozenset(user.name for user in inventory.source.users if self._secrets.get(user.name))
+        known = frozenset(user.name for user in inventory.source.users if self._can_log_in(user))
         plan, findings = plan_move(inventory, selection, self.site, secrets_known=known, moved=self._cut_over_by())
         while self._was_undone(plan):
             plan = replace(plan, sequence=plan.sequence + 1)
         return self._keep_plan(plan, findings)
+
+    def _can_log_in(self, user: User) -> bool:
+        """Whether the one-time secret of a user that we made still works: its owner may have changed it."""
+        password = self._secrets.get(user.name)
+        there = self._inventory_now().destination
+        made = there.user_named(user.name) if there is not None else None
+        if password is None or there is None or made is None:
+            return password is not None
+        projects = [held.project_id for held in there.assignments if held.user_id == made.id]
+        if not projects:
+            return True
+        cloud = self.destination.as_user(user_id=made.id, password=password, project_id=projects[0])
+        try:
+            cloud.compute.list_keypairs()
+        except CloudError:
+            return False
+        finally:
+            cloud.close()
+        return True
 
     def plan_finalise(self, selection: Selection) -> Plan:
         """Plan deleting the sources of moved servers, after the site's hold (read only)."""

@@ -122,6 +122,15 @@ def test_every_server_is_reported_as_moved(moved: Moved) -> None:
     assert {row[1]: row[0] for row in rows} == dict.fromkeys(SERVERS, "● moved")
 
 
+def test_evidence_and_approval_are_words_for_people(moved: Moved) -> None:
+    evidence = moved.move.with_source('run.verify(plan, "cutover")').locator(".jp-OutputArea-output")
+    (shop,) = [server for server in moved.plan.servers if server.name == "shop"]
+    expect(evidence).to_contain_text(f"addresses={shop.addresses[0]} (fa:16:3e:")
+    expect(evidence).not_to_contain_text("{")
+    approval = moved.move.with_source("run.require_approval(").locator(".jp-OutputArea-output")
+    expect(approval.locator("tr", has_text="approved at")).to_contain_text(" UTC")
+
+
 def test_the_journal_says_so_too(moved: Moved) -> None:
     assert moved.results("02-check")[0] == "succeeded"
     assert moved.results("03-move-servers")[0] == "succeeded"

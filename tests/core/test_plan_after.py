@@ -97,12 +97,16 @@ def position(plan: Plan, key: str, move: Plan) -> int:
 # --- which moves --------------------------------------------------------------------------------------
 
 
-def test_a_server_that_was_never_moved_is_an_error_that_names_it(site: Site, tmp_path: Path) -> None:
+def test_a_server_that_was_never_moved_is_left_out_and_named(site: Site, tmp_path: Path) -> None:
     site.moved(tmp_path, "acme-web1")
-    for plan in (plan_rollback, lambda *a: plan_finalise(*a, hold_s=0)):
-        with pytest.raises(PlanError, match=f"no move of server.* {uid('acme-web2')}") as caught:
-            plan(site.journal, DIGEST, [uid("acme-web1"), uid("acme-web2")])
-        assert uid("acme-web1") not in str(caught.value)
+    for make in (plan_rollback, lambda *a: plan_finalise(*a, hold_s=0)):
+        plan, findings = make(site.journal, DIGEST, [uid("acme-web1"), uid("acme-web2")])
+        assert [server.id for server in plan.servers] == [uid("acme-web1")]
+        assert [(f.severity, f.object) for f in findings if f.code == "not-moved"] == [
+            ("info", f"server {uid('acme-web2')}")
+        ]
+        with pytest.raises(PlanError, match=f"no move of server.* {uid('acme-web2')}"):
+            make(site.journal, DIGEST, [uid("acme-web2")])
 
 
 def test_no_server_is_an_error_not_everything(site: Site, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import yaml
 from tests.flow.desk import Desk
 from tests.labsite import LabSite, start_lab
 
+FLEET = 36
+
 
 def set_limits(path: Path, **limits: float) -> None:
     """Change limits in a site file."""
@@ -17,16 +20,16 @@ def set_limits(path: Path, **limits: float) -> None:
     path.write_text(yaml.safe_dump(site), encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabSite]:
-    """One lab for a module, with as many small servers more as its ``FLEET`` says: each test moves others."""
-    made = start_lab(tmp_path_factory, name="flow", scale=0.02, size=getattr(request.module, "FLEET", 0))
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabSite]:
+    """One lab for all whole moves, with a fleet of small servers: each test moves others."""
+    made = start_lab(tmp_path_factory, name="flow", scale=0.02, size=FLEET)
     set_limits(made.site_file, hold_s=0)
     yield made
     made.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def the_desk(lab: LabSite) -> Iterator[Desk]:
     with Desk.open(lab) as desk:
         yield desk
@@ -34,14 +37,15 @@ def the_desk(lab: LabSite) -> Iterator[Desk]:
 
 @pytest.fixture
 def desk(the_desk: Desk) -> Iterator[Desk]:
-    """The module's desk; after each test no server is lost and no law was broken."""
+    """The desk; after each test no server is lost and no law of the site was broken."""
     the_desk.lines.clear()
+    the_desk.since = time.time()
     yield the_desk
     the_desk.on_line = lambda _line: None
     the_desk.conscience()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fleet(the_desk: Desk) -> Iterator[str]:
     """Ids of small servers, one after the other."""
     return iter([i for i, s in the_desk.servers.items() if s["name"].startswith("fleet-")])

@@ -19,6 +19,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     lab = start_lab(tmp_path_factory, name="steps", scale=0.02)
     try:
         made = Bench.open(lab)
+        gc.freeze()  # what is loaded by now stays: collecting is quick from here on
         yield made
         made.close()
     finally:

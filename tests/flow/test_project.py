@@ -144,6 +144,8 @@ def test_one_server_goes_back_and_forth(desk: Desk, fleet: Iterator[str]) -> Non
     ids = list(islice(fleet, 2))
     assert desk.do("move", ids=ids).result == "succeeded"
     for _ in range(2):
+        with pytest.raises(ApprovalMissing):
+            desk.do("rollback", ids=ids[:1], approved=False)
         back = desk.do("rollback", ids=ids[:1])
         assert back.result == "succeeded"
         assert desk.places(ids) == [AT_SOURCE, MOVED]

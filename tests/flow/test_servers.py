@@ -149,8 +149,8 @@ def test_a_boot_that_fails_can_go_back_while_the_others_stay(desk: Desk, fleet: 
 
 
 def test_floating_ip_taken_since_the_plan(desk: Desk) -> None:
-    (shop,) = desk.ids("bastion")
-    floating = desk.address(shop, "floating")
+    (bastion,) = desk.ids("bastion")
+    floating = desk.address(bastion, "floating")
     external = next(n["id"] for n in ask(desk.new.network, "/networks")["networks"] if n["router:external"])
     taken: list[str] = []
 
@@ -160,17 +160,19 @@ def test_floating_ip_taken_since_the_plan(desk: Desk) -> None:
             taken.append(ask(desk.new.network, "/floatingips", "POST", json=body)["floatingip"]["id"])
 
     desk.on_line = thief
-    done = desk.do("move", ids=[shop])
+    done = desk.do("move", ids=[bastion])
     assert floating in str(done.error)
     assert "is taken" in str(done.error)
-    source = desk.source(shop)
+    source = desk.source(bastion)
     assert source is not None
     assert floating in [a["addr"] for group in source["addresses"].values() for a in group]
-    assert desk.place(shop).copies == ("ACTIVE",)
+    assert desk.place(bastion).copies == ("ACTIVE",)
     desk.on_line = lambda _line: None
     ask(desk.new.network, f"/floatingips/{taken[0]}", "DELETE")
-    assert desk.do("move", ids=[shop]).result == "succeeded"
-    assert desk.place(shop) == MOVED
+    assert desk.do("move", ids=[bastion]).result == "succeeded"
+    assert desk.place(bastion) == MOVED
+    assert desk.do("rollback", ids=[bastion]).result == "succeeded"
+    assert desk.place(bastion) == AT_SOURCE
 
 
 # --- several processes --------------------------------------------------------------------------------

@@ -90,11 +90,7 @@ def status(clouds: Sequence[Cloud]) -> int:
 def destroy(home: Home, clouds: Sequence[Cloud], everything: bool, keep_venv: bool, report: Reporter) -> None:
     together(clouds, Cloud.down)
     for each in clouds:
-        folders = (
-            [p for p in each.root.iterdir() if not (keep_venv and p.name == "venv")]
-            if each.root.is_dir()
-            else []
-        )
+        folders = [p for p in each.root.iterdir() if not (keep_venv and p.name == "venv")] if each.root.is_dir() else []
         for folder in folders:
             shutil.rmtree(folder)
         if not keep_venv:
@@ -120,9 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=("up", "down", "status", "populate", "destroy"))
     parser.add_argument("--only", choices=tuple(cls.name for cls in cloud.CLASSES), help="just this cloud")
     parser.add_argument("--home", type=Path, help=f"folder for everything (default: {cloud.home_path()})")
-    parser.add_argument(
-        "--keep-venv", action="store_true", help="destroy: keep the installed Python packages"
-    )
+    parser.add_argument("--keep-venv", action="store_true", help="destroy: keep the installed Python packages")
     options = parser.parse_args(arguments)
     report = Reporter()
     home = Home((options.home or cloud.home_path()).resolve())

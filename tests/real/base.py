@@ -64,8 +64,7 @@ def ini(sections: Mapping[str, Mapping[str, object]]) -> str:
         return ",".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v)
 
     return "\n".join(
-        f"[{name}]\n" + "".join(f"{k} = {value(v)}\n" for k, v in options.items())
-        for name, options in sections.items()
+        f"[{name}]\n" + "".join(f"{k} = {value(v)}\n" for k, v in options.items()) for name, options in sections.items()
     )
 
 
@@ -131,9 +130,7 @@ class Home:
         try:
             loaded: dict[str, Any] = json.loads(self.settings_file.read_text())
         except FileNotFoundError:
-            raise RealError(
-                f"nothing has been set up in {self.path}: run `python -m tests.real up`"
-            ) from None
+            raise RealError(f"nothing has been set up in {self.path}: run `python -m tests.real up`") from None
         return loaded
 
     def prepare(self, port_names: Mapping[str, Sequence[str]]) -> None:
@@ -292,9 +289,7 @@ class Cloud(abc.ABC):
         """Adds a service to the catalog at the Keystone whose v3 URL is given."""
         service_id = admin.create(v3, "service", name=service, type=kind)
         for interface in ("public", "internal", "admin"):
-            admin.create(
-                v3, "endpoint", service_id=service_id, interface=interface, region_id=REGION, url=url
-            )
+            admin.create(v3, "endpoint", service_id=service_id, interface=interface, region_id=REGION, url=url)
 
     def environment(self) -> dict[str, str]:
         """What a service gets: nothing of the caller's OS_*, proxy or Python settings reaches it."""
@@ -402,9 +397,7 @@ class Cloud(abc.ABC):
     def down(self) -> None:
         began = time.monotonic()
         killed = self.processes.stop()
-        self.say(
-            f"down in {time.monotonic() - began:.0f} s" + (f", killed: {' '.join(killed)}" if killed else "")
-        )
+        self.say(f"down in {time.monotonic() - began:.0f} s" + (f", killed: {' '.join(killed)}" if killed else ""))
 
     def problems(self) -> list[str]:
         """Why the cloud cannot be used now; empty when every process lives and every API answers."""

@@ -76,12 +76,7 @@ def why_unusable(path: Path | None = None, only: str | None = None, populated: b
     where = home(path)
     if not where.settings_file.exists():
         return f"no clouds in {where.path}: run `python -m tests.real up` as root"
-    problems = [
-        problem
-        for cls in CLASSES
-        if only in (None, cls.name)
-        for problem in cls(where, Reporter()).problems()
-    ]
+    problems = [problem for cls in CLASSES if only in (None, cls.name) for problem in cls(where, Reporter()).problems()]
     if not problems and populated and not where.populated_json.exists():
         problems = ["the source is not populated: run `python -m tests.real populate`"]
     return "; ".join(problems) or None

@@ -228,9 +228,7 @@ class DestinationCloud(Cloud):
         self.say("glance's and placement's databases are ready")
 
     def _manage(self, service: str, conf: str, *arguments: str) -> None:
-        self.processes.run(
-            f"setup-{service}", [self.bin(f"{service}-manage"), "--config-file", conf, *arguments]
-        )
+        self.processes.run(f"setup-{service}", [self.bin(f"{service}-manage"), "--config-file", conf, *arguments])
 
     def _make_catalog(self) -> None:
         admin = self.admin()
@@ -308,9 +306,7 @@ class DestinationCloud(Cloud):
         self.processes.wait_for("computes", computes_up, self.expected)
         self.once(
             "hosts-mapped",
-            lambda: self._manage(
-                "nova", self.conf("nova/nova.conf"), "cell_v2", "discover_hosts", "--by-service"
-            ),
+            lambda: self._manage("nova", self.conf("nova/nova.conf"), "cell_v2", "discover_hosts", "--by-service"),
         )
         self.once("public-network", self._make_public_network)
 

@@ -14,9 +14,7 @@ Sections = dict[str, Mapping[str, object]]
 
 
 def database_url(cloud: DestinationCloud, name: str) -> str:
-    return (
-        f"mysql+pymysql://pumphouse:{cloud.passwords['database']}@127.0.0.1:{cloud.ports['mariadb']}/{name}"
-    )
+    return f"mysql+pymysql://pumphouse:{cloud.passwords['database']}@127.0.0.1:{cloud.ports['mariadb']}/{name}"
 
 
 def files(cloud: DestinationCloud) -> dict[str, str]:

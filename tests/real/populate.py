@@ -192,9 +192,7 @@ class Populator:
         roles = {r["name"]: r["id"] for r in self._identity("GET", "/OS-KSADM/roles")["roles"]}
         for name in ("Member", "operator"):
             if name not in roles:
-                roles[name] = self._identity("POST", "/OS-KSADM/roles", {"role": {"name": name}})["role"][
-                    "id"
-                ]
+                roles[name] = self._identity("POST", "/OS-KSADM/roles", {"role": {"name": name}})["role"]["id"]
         tenants: dict[str, str] = {}
         users: dict[str, Any] = {}
         password = self.cloud.passwords["tenants"]
@@ -334,9 +332,7 @@ class Populator:
                 },
             )["flavor"]["id"]
             if flavor.extra_specs:
-                self._nova(
-                    "POST", f"/flavors/{flavor_id}/os-extra_specs", {"extra_specs": flavor.extra_specs}
-                )
+                self._nova("POST", f"/flavors/{flavor_id}/os-extra_specs", {"extra_specs": flavor.extra_specs})
             if flavor.only_for:
                 self._nova(
                     "POST",
@@ -385,9 +381,7 @@ class Populator:
             },
         )
         network = next(n for n in self._nova("GET", "/os-networks")["networks"] if n["label"] == NETWORK)
-        self.made["networks"] = {
-            NETWORK: {"id": network["id"], "cidr": network["cidr"], "gateway": network["gateway"]}
-        }
+        self.made["networks"] = {NETWORK: {"id": network["id"], "cidr": network["cidr"], "gateway": network["gateway"]}}
         self._nova(
             "POST",
             "/os-floating-ips-bulk",
@@ -417,9 +411,7 @@ class Populator:
         keypairs: dict[str, Any] = {}
         groups: dict[str, Any] = {}
         for tenant in TENANTS:
-            key = self._nova("POST", "/os-keypairs", {"keypair": {"name": f"{tenant}-key"}}, tenant)[
-                "keypair"
-            ]
+            key = self._nova("POST", "/os-keypairs", {"keypair": {"name": f"{tenant}-key"}}, tenant)["keypair"]
             keypairs[key["name"]] = {
                 "tenant": tenant,
                 "user": f"{tenant}-user",
@@ -535,9 +527,7 @@ class Populator:
                 )
                 self.made["servers"][server]["floating_ip"] = address
         self.made["floating_ips"] = made
-        self.cloud.say(
-            "floating IPs: " + ", ".join(f"{a} {f['server'] or '(spare)'}" for a, f in made.items())
-        )
+        self.cloud.say("floating IPs: " + ", ".join(f"{a} {f['server'] or '(spare)'}" for a, f in made.items()))
 
     def facts_of_servers(self) -> None:
         """Adds what only the cloud knows, and checks what the tests rely on."""
@@ -568,8 +558,7 @@ def populate(cloud: SourceCloud) -> None:
     begun = cloud.data / ".populating"
     if begun.exists():
         raise RealError(
-            "an earlier `populate` did not finish: `destroy --only source --keep-venv`, `up`, "
-            "then `populate` again"
+            "an earlier `populate` did not finish: `destroy --only source --keep-venv`, `up`, then `populate` again"
         )
     write(begun, "")
     began = time.monotonic()

@@ -160,9 +160,7 @@ class Supervisor:
         record = Record(name, child.pid, started, _boot_id(), stage, int(stop_signal), port, str(log))
         write(self.run_dir / f"{name}.json", json.dumps(asdict(record), indent=1))
 
-    def wait_for(
-        self, what: str, probe: Callable[[], bool], names: Sequence[str], timeout_s: float = 150
-    ) -> None:
+    def wait_for(self, what: str, probe: Callable[[], bool], names: Sequence[str], timeout_s: float = 150) -> None:
         """Polls until `probe` is true; gives up early, with the log's end, when one of `names` has died."""
         end = time.monotonic() + timeout_s
         while not probe():

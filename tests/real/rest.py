@@ -71,9 +71,7 @@ def answers(url: str) -> bool:
 class Session:
     """One user in one project, with the endpoints that the catalog names."""
 
-    def __init__(
-        self, token: str, project_id: str, user_id: str, endpoints: Mapping[tuple[str, str], str]
-    ) -> None:
+    def __init__(self, token: str, project_id: str, user_id: str, endpoints: Mapping[tuple[str, str], str]) -> None:
         self.token, self.project_id, self.user_id = token, project_id, user_id
         self.endpoints = dict(endpoints)
 

@@ -216,9 +216,7 @@ class SourceCloud(Cloud):
         role_id = next(r["id"] for r in admin.call("GET", v3, "/roles")["roles"] if r["name"] == "admin")
         project_id = admin.create(v3, "project", name="service", domain_id="default")
         for user in ("nova", "glance"):
-            user_id = admin.create(
-                v3, "user", name=user, password=self.passwords["service"], domain_id="default"
-            )
+            user_id = admin.create(v3, "user", name=user, password=self.passwords["service"], domain_id="default")
             admin.call("PUT", v3, f"/projects/{project_id}/users/{user_id}/roles/{role_id}")
 
     # -- running ---------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def require_none_blocking(findings: Iterable[Finding]) -> None:
         lines = "\n".join(f"  - [{f.code}] {f.object}: {f.message} Remedy: {f.remedy}" for f in bad)
         raise ChecksFailed(
             f"{len(bad)} finding{'s' if len(bad) > 1 else ''} block{'' if len(bad) > 1 else 's'} this run; "
-            f"nothing was changed:\n{lines}",
+            f"nothing was changed:\n{lines}\n",
             findings=bad,
             remedy="mend each of them, or leave the objects out of the selection; then run again.",
         )

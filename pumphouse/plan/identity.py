@@ -108,10 +108,16 @@ def _role_name(draft: Draft, role_id: str) -> str:
     return known.name if known else name
 
 
+def _called(draft: Draft, role_id: str, name: str) -> str:
+    """The role's name at the destination, with the source's where they differ."""
+    role = draft.source.role(role_id)
+    return name if role is None or role.name == name else f"{name} (the source's {role.name})"
+
+
 def _role(draft: Draft, role_id: str, name: str) -> str:
     return draft.add(
         f"role:{role_id}",
-        title=f"role {name}",
+        title=f"role {_called(draft, role_id, name)}",
         params={"source_id": role_id, "name": name},
         undo="deleted, if pumphouse made it",
     )
@@ -131,7 +137,7 @@ def _assignment(draft: Draft, project: Project, user: User, role_id: str) -> Non
         )
     draft.add(
         f"assignment:{project.id}:{user.id}:{role_id}",
-        title=f"role {name} for {user.name} in {project.name}",
+        title=f"role {_called(draft, role_id, name)} for {user.name} in {project.name}",
         needs=(f"project:{project.id}", _user(draft, user), _role(draft, role_id, name)),
         params={"user_id": user.id, "project_id": project.id, "role_id": role_id},
         undo="revoked, if pumphouse granted it",

@@ -91,8 +91,8 @@ def run_command(
 
     \b
     Example:
-      pumphouse run runbooks/move-project.yaml --site lab/site.yaml -p project=shop
-      pumphouse run notebooks/10-inventory.ipynb --json
+      pumphouse run runbooks/move-project.yaml --site lab/site.yaml -p projects=acme
+      pumphouse run notebooks/01-inventory.ipynb --json
 
     \b
     Exit code: 0 succeeded or nothing to do, 1 failed, 2 wrong use (nothing was run),

@@ -54,7 +54,7 @@ def clouds(request: pytest.FixtureRequest) -> Iterator[tier.Clouds]:
             tier.give_up(missing, ci=os.environ.get("CI", ""))
         yield made
         if not was_up:
-            for name in ("source", "destination"):
+            for name in tier.NAMES:
                 cloud.launcher(name, home.path).down()
 
 

@@ -21,6 +21,7 @@ from .errors import RealError, Unavailable
 from .processes import write
 from .rest import Session
 
+NAMES = ("source", "destination")
 #: Projects that a cloud has before anybody uses it.
 OWN_PROJECTS = frozenset({"admin", "service"})
 
@@ -54,7 +55,7 @@ class Clouds:
 
 def open_clouds(home: Home) -> Clouds:
     """Logs in to both clouds of a home, which must be up and populated."""
-    admins = {name: launcher_admin(name, home) for name in ("source", "destination")}
+    admins = {name: launcher_admin(name, home) for name in NAMES}
     return Clouds(home, cloud.populated(home.path), **admins)
 
 
@@ -81,12 +82,15 @@ def make_clean(home: Home) -> Clouds:
 
     Raises `Unavailable` when this machine cannot run them.
     """
+    if mark(home).exists():
+        for name in NAMES:
+            forget(home, name, f"an earlier run moved servers ({mark(home)})")
+        mark(home).unlink()
     cloud.ensure(home.path)
-    for name, why in dirty(open_clouds(home)).items():
-        print(f"{name} is made anew: {why}", file=sys.stderr, flush=True)
-        forget(home, name)
-    mark(home).unlink(missing_ok=True)
-    cloud.ensure(home.path)
+    if found := dirty(open_clouds(home)):
+        for name, why in found.items():
+            forget(home, name, why)
+        cloud.ensure(home.path)
     clouds = open_clouds(home)
     if left := dirty(clouds):
         raise RealError(f"the clouds in {home.path} are not as `up` and `populate` make them: {left}")
@@ -100,8 +104,9 @@ def give_up(missing: Unavailable, *, ci: str) -> NoReturn:
     pytest.skip(str(missing))
 
 
-def forget(home: Home, name: str) -> None:
+def forget(home: Home, name: str, why: str) -> None:
     """Ends one cloud and deletes what it holds; its packages, ports and passwords stay."""
+    print(f"{name} is made anew: {why}", file=sys.stderr, flush=True)
     command = ["-m", "tests.real", "destroy", "--only", name, "--keep-venv", "--home", str(home.path)]
     subprocess.run(
         [sys.executable, *command],
@@ -126,23 +131,20 @@ def soil(home: Home) -> None:
 def dirty(clouds: Clouds) -> dict[str, str]:
     """{cloud: why it is not as new}; empty when both are."""
     found: dict[str, str] = {}
-    if mark(clouds.home).exists():
-        text = f"an earlier run moved servers ({mark(clouds.home)})"
-        found = {"source": text, "destination": text}
     source, facts = clouds.source_view(), clouds.facts
     status = {server["name"]: server["status"] for server in source["servers"].values()}
     floating = {address: ip["project_id"] for address, ip in source["floating_ips"].items() if ip["project_id"]}
     wanted = {address: facts["tenants"][ip["tenant"]] for address, ip in facts["floating_ips"].items()}
     if status != {name: server["status"] for name, server in facts["servers"].items()}:
-        found.setdefault("source", f"its servers are not those that were populated: {status}")
+        found["source"] = f"its servers are not those that were populated: {status}"
     elif not wanted.items() <= floating.items():
-        found.setdefault("source", f"its floating IPs are not those that were populated: {floating}")
+        found["source"] = f"its floating IPs are not those that were populated: {floating}"
     elif others := {p["name"] for p in source["projects"].values()} - OWN_PROJECTS - facts["tenants"].keys():
-        found.setdefault("source", f"somebody made projects there: {sorted(others)}")
+        found["source"] = f"somebody made projects there: {sorted(others)}"
     there = clouds.destination_view()
     strange = {p["name"] for p in there["projects"].values()} - OWN_PROJECTS
     strange |= {n["name"] for n in there["networks"].values()} - {"public"}
     strange |= {o["name"] for kind in ("images", "flavors", "servers") for o in there[kind].values()}
     if strange:
-        found.setdefault("destination", f"it holds {sorted(strange)}")
+        found["destination"] = f"it holds {sorted(strange)}"
     return found

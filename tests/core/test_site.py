@@ -376,7 +376,8 @@ NAMED = ("source.owners", "destination.networks", "destination.floating_pools", 
 
 @pytest.mark.parametrize("key", [CANARY, "s3cret", "x" * 40, "pass word", 5, None, True, ""])
 def test_what_stands_as_a_key_but_looks_like_none_is_not_said(tmp_path: Path, key: Any) -> None:
-    text = refused(tmp_path, {**LEAST, key: 1})
+    # the path of the site file is no part of what is said about it, and may hold anything
+    text = refused(tmp_path, {**LEAST, key: 1}).replace(str(tmp_path), "")
     assert "unknown key (not shown)" in text or str(key) in ("None", "True")
     assert f"{key!r}" not in text or str(key) in ("None", "True")
 

@@ -34,7 +34,8 @@ class Ran:
 
 def run(desk: Desk, what: str, **parameters: Any) -> Ran:
     """Run a notebook or the runbook in a process of its own."""
-    words = [word for name, value in parameters.items() for word in ("-p", f"{name}={json.dumps(value)}")]
+    given = {name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()}
+    words = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
     command = [sys.executable, "-m", "pumphouse", "run", "--json", str(ROOT / what), *words]
     command += ["--site", str(desk.lab.site_file), "--operator", "olga"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
@@ -50,7 +51,7 @@ def record(desk: Desk, outcome: dict[str, Any]) -> str:
     assert notebook["cells"][0]["source"][0].startswith(f"# Result: {outcome['result']}")
     entry = next(e for e in read_manifest(file.parent) if e.run_id == outcome["run_id"])
     assert (entry.result, entry.record) == (outcome["result"], outcome["record"])
-    return file.read_text(encoding="utf-8")
+    return str(file.read_text(encoding="utf-8"))
 
 
 def approve(desk: Desk, kind: str, **choice: Any) -> str:

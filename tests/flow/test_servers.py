@@ -198,7 +198,7 @@ def mover(desk: Desk, ids: list[str], *options: str) -> Iterator[subprocess.Pope
             process.wait(30)
 
 
-@pytest.mark.parametrize("moment", ["stop:before-done", "boot:before-done", "settle:done"])
+@pytest.mark.parametrize("moment", ["stop:before-done", "boot:before-done"])
 def test_killed_in_the_middle_of_a_cut_over(moment: str, desk: Desk, fleet: Iterator[str]) -> None:
     ids = take(fleet, 2)
     prepared(desk, ids)

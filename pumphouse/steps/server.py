@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
-from pumphouse.errors import CloudError, PlanStale, StepError, VerificationFailed
+from pumphouse.errors import CloudError, PlanStale, PumphouseError, StepError, VerificationFailed
 from pumphouse.model import Server, ServerSpec
 from pumphouse.plan.fingerprint import fingerprint
 from pumphouse.plan.model import PlannedStep
@@ -130,9 +130,13 @@ class BootServer(Step):
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Boot, after asking the source once more that its copy is down."""
         params = step.params
-        self._source_is_down(ctx, step)
         # from here on its owner must not start the source: that would be a second live copy
         ctx.source.compute.lock_server(params["source_id"])
+        try:
+            self._source_is_down(ctx, step)
+        except PumphouseError:
+            ctx.source.compute.unlock_server(params["source_id"])
+            raise
         cloud = ctx.acting(params)
         begun = time.monotonic()
         server_id = cloud.compute.create_server(

@@ -42,9 +42,10 @@ class Undo(Step):
                 raise
             # what it hung on is gone from the destination, so it is gone as well
             evidence = {"gone": missing.message}
-        ctx.journal.write(ctx.run_id, plan_hash, key, "undone", {"evidence": dict(evidence)})
         if primitive.maps is not None and ours:
+            # first: once it is undone, nobody comes back to forget it
             ctx.journal.forget_mapping(primitive.maps, done.params["source_id"])
+        ctx.journal.write(ctx.run_id, plan_hash, key, "undone", {"evidence": dict(evidence)})
         return {"undone": True, "evidence": dict(evidence)}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from pumphouse.cli import main
 from pumphouse.records import read_manifest, verify_manifest
 from pumphouse.selection import select_servers
 from tests.flow.desk import AT_SOURCE, FINALISED, MOVED, STOPPED, Desk
@@ -73,11 +75,16 @@ def names(desk: Desk, ids: list[str]) -> list[str]:
     return [desk.servers[server_id]["name"] for server_id in ids]
 
 
-def test_a_parameter_that_the_notebook_does_not_know(desk: Desk, ids: list[str]) -> None:
-    ran = run(desk, "notebooks/03-move-servers.ipynb", server=names(desk, ids))
-    assert ran.exit_code == 2
-    assert "server" in ran.said
-    assert "servers" in ran.said
+@pytest.mark.parametrize("notebook", sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb")))
+def test_a_parameter_that_the_notebook_does_not_know(notebook: str, desk: Desk) -> None:
+    records = desk.lab.directory / "records"
+    before = sorted(records.glob("*"))
+    words = ["run", str(ROOT / "notebooks" / notebook), "--site", str(desk.lab.site_file), "-p", "severs=[]"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert notebook in done.output
+    assert "severs" in done.output
+    assert sorted(records.glob("*")) == before
     assert desk.changes() == []
 
 

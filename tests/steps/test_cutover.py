@@ -8,6 +8,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
+import openstack
+import pytest
+
 from pumphouse.errors import ActionTimeout, NotFound, PlanStale, PumphouseError, StepError, VerificationFailed
 from pumphouse.site import ProbeSpec
 from pumphouse.steps import MARKER
@@ -159,6 +162,16 @@ def test_a_source_that_starts_but_does_not_answer_is_not_called_back(bench: Benc
     assert case.seen(bench, one.step) == ("ACTIVE", True)
 
 
+def test_a_server_that_is_back_is_its_owners_again(bench: Bench, scene: SetUp) -> None:
+    one = scene(StopCase())
+    one.run()
+    server_id = one.step.params["server_id"]
+    bench.source.compute.lock_server(server_id)
+    one.roll_back()
+    ask(bench.owner.compute, f"/servers/{server_id}/action", "POST", json={"os-stop": None})
+    bench.wait_source(server_id, "SHUTOFF")
+
+
 # --- boot ---------------------------------------------------------------------------------------------
 
 
@@ -170,6 +183,23 @@ def test_a_source_that_was_started_again_is_not_doubled(bench: Bench, scene: Set
     assert bench.copies(one.step.params["name"]) == []
     bench.act_source(source_id, "os-stop", "SHUTOFF")
     assert one.run().results == {one.step.key: "verified"}
+
+
+def test_while_the_copy_lives_the_source_is_locked(bench: Bench, scene: SetUp) -> None:
+    one = scene(BootCase())
+    source_id = one.step.params["source_id"]
+    one.run()
+    with pytest.raises(openstack.exceptions.ConflictException):
+        ask(bench.owner.compute, f"/servers/{source_id}/action", "POST", json={"os-start": None})
+
+
+def test_a_source_that_came_back_to_life_is_not_left_locked(bench: Bench, scene: SetUp) -> None:
+    one = scene(BootCase())
+    source_id = one.step.params["source_id"]
+    bench.act_source(source_id, "os-start", "ACTIVE")
+    refused(one, StepError, source_id)
+    ask(bench.owner.compute, f"/servers/{source_id}/action", "POST", json={"os-stop": None})
+    bench.wait_source(source_id, "SHUTOFF")
 
 
 def test_an_address_that_still_answers_is_not_doubled(bench: Bench, scene: SetUp) -> None:

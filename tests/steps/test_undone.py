@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from pumphouse.errors import StepError
+from pumphouse.steps import STEPS
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.steps.bench import Bench, Killed, Scene, error_of, killed_at_write
 from tests.steps.case import Case, SetUp
@@ -88,6 +89,8 @@ def test_killed_around_the_journalling_of_the_undoing(case: Case, event: str, be
         one.roll_back()
     setattr(one.journal, f"dies_{when}", "")
     goes_back(case, bench, one, was)
+    kind = STEPS[case.kind].maps
+    assert kind is None or one.journal.mapping(kind, one.step.params["source_id"]) is None
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from pumphouse.runner.cli import json_option, lint_command, one_paragraph, recor
 from pumphouse.session import begin, make_report
 from pumphouse.site import load_site
 
+#: Digits of a plan's hash that an approval must name at least.
+HASH_DIGITS = 6
 _MARKS = {"block": ("✖ blocks", "red"), "warn": ("▲ warns", "yellow"), "info": ("ℹ informs", "cyan")}
 
 
@@ -174,10 +176,11 @@ def _run_row(journal: Journal, run_id: str) -> dict[str, object]:
 
 def _plan(journal: Journal, start: str) -> Plan:
     plans = [Plan.from_document(document) for document in journal.plan_documents()]
-    found = [plan for plan in plans if start and plan.hash.startswith(start)]
+    found = [plan for plan in plans if len(start) >= HASH_DIGITS and plan.hash.startswith(start)]
     if len(found) != 1:
         raise PlanError(
-            f"{len(found)} plans in the journal have a hash that begins with {start!r}; it takes exactly one.",
+            f"{len(found)} plans in the journal have a hash that begins with {start!r}; it takes exactly one, named by "
+            f"at least {HASH_DIGITS} digits.",
             remedy="copy the hash that the plan cell shows; `pumphouse journal` lists all plans.",
         )
     return found[0]

@@ -193,7 +193,7 @@ def plan_rollback(
             if states.get(step.key, StepState()).in_effect
             and (step.server_id in ids or (step.server_id is None and step.key not in kept))
         ]
-    # people keep their roles until everything that they may own is gone: only then can be seen what is not ours
+    # people keep their roles and networks their router until all that goes is gone: only then can be seen who stays
     last = [_undo_key(move, step.key) for move, step in chosen if step.server_id or step.kind == "image"]
     # across plans: what one plan made, the servers of another may stand on
     dependants: dict[str, list[str]] = defaultdict(list)
@@ -209,7 +209,7 @@ def plan_rollback(
             phase="undo",
             title=f"undo: {step.title}",
             changes=step.changes,
-            needs=(*dependants[step.key], *(last if step.kind == "assignment" else ())),
+            needs=(*dependants[step.key], *(last if step.kind in ("assignment", "router") else ())),
             params={"plan_hash": move.hash, "step_key": step.key},
             server_id=step.server_id,
             cost="what its users wrote at the destination since the move is lost" if step.kind == "boot" else "",

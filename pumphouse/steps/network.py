@@ -107,10 +107,13 @@ class EnsureRouter(Step):
         return outcome
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Delete a router that we made."""
+        """Delete a router that we made, unless servers stay on its network: it is their way out."""
         router_id = outcome.get("id") or ctx.destination.neutron.find_router_by_name(step.params["name"])
         if not ours or router_id is None:
             return {"kept": True}
+        ports = ctx.destination.neutron.list_ports(network_id=ctx.mapped("network", step.params["network_id"]))
+        if any(port.server_id and port.device_owner.startswith("compute:") for port in ports):
+            return {"kept": router_id, "why": "servers stay on its network"}
         ctx.destination.neutron.delete_router(router_id)
         return {"deleted": router_id}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pumphouse.journal import Journal
 from pumphouse.selection import select_servers
 from tests.flow.desk import AT_SOURCE, MOVED, STOPPED, Desk, ask, eventually
 from tests.labsite import SDK_WARNS_OF_ITSELF
+from tests.steps.bench import Killed, killed_at_write
 
 pytestmark = SDK_WARNS_OF_ITSELF
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,6 +175,22 @@ def test_floating_ip_taken_since_the_plan(desk: Desk) -> None:
     assert desk.place(bastion) == MOVED
     assert desk.do("rollback", ids=[bastion]).result == "succeeded"
     assert desk.place(bastion) == AT_SOURCE
+
+
+def test_killed_again_and_again_in_both_directions(desk: Desk) -> None:
+    ids = desk.ids("tps-reports")
+    users = {u["name"] for u in ask(desk.new.identity, "/users")["users"]}
+    for kind, place in (("move", MOVED), ("rollback", AT_SOURCE)):
+        for attempt in itertools.count(1):
+            assert attempt < 30
+            with contextlib.suppress(Killed), killed_at_write(6):
+                done = desk.do(kind, ids=ids)
+                break
+        assert (done.error, done.result) == (None, "succeeded")
+        assert attempt > 2
+        assert desk.places(ids) == [place]
+    assert {u["name"] for u in ask(desk.new.identity, "/users")["users"]} == users
+    assert "initech" not in {p["name"] for p in ask(desk.new.identity, "/projects")["projects"]}
 
 
 # --- several processes --------------------------------------------------------------------------------

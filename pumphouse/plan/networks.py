@@ -24,6 +24,9 @@ def add_security_group(draft: Draft, project: Project, group: SecurityGroup) -> 
         },
         undo="deleted, if pumphouse made it",
     )
+    if group.name == "default":
+        text = "Neutron's own rules stay beside the source's: its members reach each other, and all may send anywhere"
+        draft.notes.append(Note(f"security group default of {project.name}", text))
     rules, needs = [], [key]
     for rule in group.rules:
         remote = draft.source.security_group(rule.remote_group_id) if rule.remote_group_id else None

@@ -24,12 +24,15 @@ class StopServer(Step):
         """Already stopped; and still the server that was planned."""
         server = ctx.source.compute.get_server(step.params["server_id"])
         self._unchanged(ctx, server)
+        ours = ctx.journal.step_state(ctx.plan.hash, step.key).ours
+        if ours and server.task_state == "powering-off":
+            return None  # an earlier run of ours asked for it: it is waited for
         if server.task_state is not None:
             raise StepError(
                 f"Server {server.name} ({server.id}) of {ctx.source.name} is busy: task {server.task_state}.",
                 remedy="wait until the task has ended, then run again.",
             )
-        if not ctx.journal.step_state(ctx.plan.hash, step.key).ours:
+        if not ours:
             self._as_planned(ctx, server)
         return {"stop_s": None, "last_answer_at": None} if server.status == "SHUTOFF" else None
 
@@ -38,7 +41,9 @@ class StopServer(Step):
         spec = ctx.site.probe_for(step.params["name"], step.params["server_id"])
         if spec.kind == "none" or not step.params["address"]:
             return {"answered_before": None}
-        return {"answered_before": answers(spec, step.params["address"])}
+        # an earlier run of ours may have silenced it
+        begun = ctx.journal.step_state(ctx.plan.hash, step.key).intent_data.get("answered_before")
+        return {"answered_before": bool(begun) or answers(spec, step.params["address"])}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Stop it, probing the guest until it falls silent."""

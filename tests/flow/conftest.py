@@ -10,7 +10,7 @@ import yaml
 from tests.flow.desk import Desk
 from tests.labsite import LabSite, start_lab
 
-FLEET = 36
+FLEET = 64  # one worker may be given all the modules: the tests together take about 45
 
 
 def set_limits(path: Path, **limits: float) -> None:
@@ -48,4 +48,9 @@ def desk(the_desk: Desk) -> Iterator[Desk]:
 @pytest.fixture(scope="session")
 def fleet(the_desk: Desk) -> Iterator[str]:
     """Ids of small servers, one after the other."""
-    return iter([i for i, s in the_desk.servers.items() if s["name"].startswith("fleet-")])
+
+    def each() -> Iterator[str]:
+        yield from [i for i, s in the_desk.servers.items() if s["name"].startswith("fleet-")]
+        raise AssertionError(f"all {FLEET} servers of the fleet were used: give the lab more")
+
+    return each()

@@ -248,7 +248,7 @@ class Bench:
         for port in [p for p in ports if any(p["name"] == f"pumphouse {s}" for s in self.booted)]:
             ask(self.new.network, f"/ports/{port['id']}", "DELETE")
         for server_id in self.booted:
-            if self.source_server(server_id) is not None:
+            with contextlib.suppress(openstack.exceptions.NotFoundException):
                 ask(self.old.compute, f"/servers/{server_id}", "DELETE")
         self.booted.clear()
 

@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup demo lab test test-real static lock clean
+.PHONY: help setup demo lab test test-real bench static lock clean
 
 help:
 	@echo "make demo       move a project between two simulated clouds, show what happened and where the records are"
 	@echo "make lab        start the simulated site and open JupyterLab on the notebooks"
 	@echo "make test       static checks and all tests that need no special machine"
 	@echo "make test-real  the same notebooks between two real OpenStack clouds on loopback (root, Debian, Python 2.7)"
+	@echo "make bench      how fast images are copied between the real clouds, and in how much memory: prints ratios"
 	@echo "make lock       resolve the dependencies again"
 
 setup: $(STAMP)
@@ -42,6 +43,9 @@ test: static
 
 test-real: $(STAMP)
 	$(BIN)/python -m pytest -p no:cacheprovider -m real tests/real tests/contract
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks
 
 lock:
 	$(BIN)/python -m pip install --quiet uv

@@ -21,6 +21,7 @@ _HOMES = {
     "show_evidence": "pumphouse.notebook.runs",
     "show_facts": "pumphouse.notebook",
     "show_findings": "pumphouse.notebook",
+    "show_ledger": "pumphouse.notebook.ledger",
     "show_plan": "pumphouse.notebook.runs",
     "show_report": "pumphouse.notebook.runs",
     "show_run": "pumphouse.notebook.runs",

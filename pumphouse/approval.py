@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pumphouse.errors import ApprovalMissing
+from pumphouse.errors import ApprovalMissing, ApprovalRefused
 from pumphouse.fileio import write_atomic
+from pumphouse.journal import PlanState
 from pumphouse.plan.model import Plan
 
 APPROVAL_SCHEMA = 1
@@ -16,29 +19,74 @@ APPROVAL_SCHEMA = 1
 
 @dataclass(frozen=True)
 class Approval:
-    """Who said yes to exactly which plan, when and why."""
+    """Who said yes to exactly which plan, when and why.
+
+    ``approved_by`` is the name that was given, ``account`` the login under which it was typed (empty: an approval of
+    an older version).
+    """
 
     plan_hash: str
     approved_by: str
     reason: str
     ticket: str
     approved_at: str
+    account: str = ""
     schema: int = APPROVAL_SCHEMA
 
 
-def approve(plan: Plan, folder: Path, *, by: str, reason: str, ticket: str = "") -> Path:
+def approve(
+    plan: Plan,
+    folder: Path,
+    *,
+    by: str,
+    reason: str,
+    ticket: str = "",
+    state: PlanState | None = None,
+    replace: bool = False,
+) -> Path:
     """Write the approval of a plan into ``folder`` (changes no cloud); returns the file.
 
+    :param state: where the plan stands, as the journal says.
+    :param replace: put this approval in the place of one that is there.
     :raises ApprovalMissing: when name or reason is empty.
+    :raises ApprovalRefused: when the plan is over, or was approved already and ``replace`` is not set.
     """
     if not by.strip() or not reason.strip():
         raise ApprovalMissing(
             f"The approval of plan {plan.hash[:12]} names no person or no reason.", remedy="give both."
         )
-    approval = Approval(plan.hash, by.strip(), reason.strip(), ticket.strip(), datetime.now(UTC).isoformat())
+    if state is not None and state.is_over:
+        raise ApprovalRefused(
+            f"The {plan.kind} plan {plan.hash[:12]} is {state}: there is nothing left of it to approve.",
+            remedy="run the notebook again: it makes a plan of what is to be done now, with a hash of its own.",
+        )
     path = folder / f"{plan.hash}.json"
+    if path.exists() and not replace:
+        raise ApprovalRefused(
+            f"Plan {plan.hash[:12]} is approved already{_by_whom(path)}.",
+            remedy="run the notebook with it; or approve again with --replace, if that approval is to be overruled.",
+        )
+    now = datetime.now(UTC).isoformat()
+    approval = Approval(plan.hash, by.strip(), reason.strip(), ticket.strip(), now, account())
     write_atomic(path, json.dumps(asdict(approval), indent=2) + "\n")
     return path
+
+
+def account() -> str:
+    """The login that runs this process: ``name@host``, as far as they can be told."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user id without a name
+        name = f"uid {os.getuid()}"
+    return f"{name}@{os.uname().nodename}"
+
+
+def _by_whom(path: Path) -> str:
+    try:
+        found = Approval(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return f", by a file that cannot be read ({path.name})"
+    return f", by {found.approved_by} at {found.approved_at} ({found.reason})"
 
 
 def require_approval(plan: Plan, folder: Path, *, file: str = "") -> Approval:

@@ -12,12 +12,14 @@
     │   │   ├── Conflict       409
     │   │   ├── QuotaExceeded  403/413 that names a quota
     │   │   └── RateLimited    413/429 that names a rate
-    │   └── ActionTimeout      accepted, but the expected state never came
+    │   ├── ActionTimeout      accepted, but the expected state never came
+    │   └── DatabaseError      a service's database cannot be reached, read or written
     ├── SelectionError         a selection that is empty, ambiguous or names what does not exist
     ├── PlanError              a plan that cannot be made
     │   └── PlanStale          the source changed since the plan was made
     ├── ChecksFailed           at least one finding blocks
     ├── ApprovalMissing        no approval bound to this plan
+    ├── ApprovalRefused        an approval that may not be given: of a plan that is over, or over another one
     ├── StepError              a step could not be carried out
     │   ├── NotCarried         a source object has no counterpart at the destination (yet, or any more)
     │   └── VerificationFailed carried out, but the cloud does not show the expected outcome
@@ -107,7 +109,11 @@ class QuotaExceeded(ApiError):
 
 
 class RateLimited(ApiError):
-    """413 or 429 whose body names a rate; ``retry_after_s`` says how long to wait."""
+    """413 or 429 whose body names a rate; the request was not carried out.
+
+    ``retry_after_s`` says how long to wait, ``reason`` which limit it is, ``interval_s`` how far apart it lets
+    requests be (0 where the cloud does not say).
+    """
 
     def __init__(
         self,
@@ -115,15 +121,26 @@ class RateLimited(ApiError):
         *,
         status: int = 0,
         retry_after_s: float = 0.0,
+        interval_s: float = 0.0,
+        reason: str = "",
         remedy: str | None = None,
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, status=status, remedy=remedy, request_id=request_id)
         self.retry_after_s = retry_after_s
+        self.interval_s = interval_s
+        self.reason = reason
 
 
 class ActionTimeout(CloudError):
     """An accepted action did not reach the expected state in time."""
+
+
+class DatabaseError(CloudError):
+    """A service's database cannot be reached, read or written, or is not what it should be.
+
+    Never raised ``from`` the driver's error: that may quote values, and values here are secrets.
+    """
 
 
 class SelectionError(PumphouseError):
@@ -148,6 +165,10 @@ class ChecksFailed(PumphouseError):
 
 class ApprovalMissing(PumphouseError):
     """No approval is bound to this plan's hash."""
+
+
+class ApprovalRefused(PumphouseError):
+    """An approval that may not be given: the plan is over, or somebody approved it already."""
 
 
 class StepError(PumphouseError):

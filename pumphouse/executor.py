@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
 from pumphouse.clouds.trace import request_ids
-from pumphouse.errors import ClaimHeld, PumphouseError, StepError
+from pumphouse.errors import ApiError, ClaimHeld, PumphouseError, StepError
 from pumphouse.holder import holder, is_gone
 from pumphouse.journal import StepState
 from pumphouse.journal.store import SCOPE_KEY
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps import STEPS, Context
+from pumphouse.steps.user_data import user_data_of
 
+#: Statuses with which a service says that it did nothing.
+REFUSALS = frozenset({400, 403, 404, 409, 413, 422, 429})
 #: Seconds that a claim on a server lasts without renewal.
 LEASE_S = 900.0
 #: Seconds to wait for another run that makes the same shared object (an image, a network, a project …).
@@ -165,9 +168,15 @@ def _do(ctx: Context, step: PlannedStep, begun: float) -> float:
     outcome: Mapping[str, Any] | None = primitive.look(ctx, step)
     verb, requests = "in place", []
     if outcome is None:
+        before = ctx.journal.step_state(ctx.plan.hash, step.key).ours or ctx.journal.made_by_us(step.key)
         write(ctx.run_id, ctx.plan.hash, step.key, "intent", {"absent": True, **primitive.before(ctx, step)})
         with request_ids() as requests:
-            outcome = primitive.act(ctx, step)
+            try:
+                outcome = primitive.act(ctx, step)
+            except PumphouseError as error:
+                if not before and _did_nothing(error, requests):
+                    write(ctx.run_id, ctx.plan.hash, step.key, "refused")
+                raise
         verb = "done"
     mapping = None
     if primitive.maps is not None:
@@ -181,12 +190,19 @@ def _do(ctx: Context, step: PlannedStep, begun: float) -> float:
     return seconds
 
 
+def _did_nothing(error: PumphouseError, requests: Sequence[str]) -> bool:
+    """Whether the only request that could have changed anything was refused."""
+    cause = error if isinstance(error, ApiError) else error.__cause__
+    return isinstance(cause, ApiError) and cause.status in REFUSALS and len(requests) == 1
+
+
 def _ground_stands(ctx: Context, stop: PlannedStep) -> None:
     """Before anything goes down: all that its boot will need is there, whatever happened since it was made."""
     states = ctx.journal.step_states(ctx.plan.hash)
     for boot in ctx.plan.steps:
         if boot.kind == "boot" and boot.server_id == stop.server_id:
             ctx.acting(boot.params).compute.list_keypairs()  # whoever will boot it can log in
+            user_data_of(ctx, boot.params)
     for need in stop.needs:
         step = ctx.plan.step(need)
         if step.phase == "prepare" and not _still_stands(ctx, step, states.get(need, StepState())):

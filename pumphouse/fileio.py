@@ -9,11 +9,16 @@ from pathlib import Path
 
 def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a text file through a temporary one in the same folder; the folder is made if need be."""
+    write_atomic_bytes(path, text.encode("utf-8"), mode=mode)
+
+
+def write_atomic_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """As :func:`write_atomic`, for bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temp = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         Path(temp).chmod(mode)

@@ -52,7 +52,21 @@ def accept(findings: Iterable[Finding], codes: Iterable[str]) -> tuple[Finding, 
 
 
 #: Codes that an operator may accept: something is lost or unknown, but nothing is endangered.
-ACCEPTABLE = frozenset({"image-format", "ipv6-not-carried", "keypair-unknown", "project-exists", "rules-unresolved"})
+ACCEPTABLE = frozenset(
+    {
+        "database-unusable",
+        "image-format",
+        "ipv6-not-carried",
+        "keypair-unknown",
+        "project-exists",
+        "release-untried",
+        "role-exists",
+        "rules-unresolved",
+        "state-not-kept",
+        "user-data-damaged",
+        "user-exists",
+    }
+)
 
 
 def require_none_blocking(findings: Iterable[Finding]) -> None:

@@ -56,7 +56,10 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Flavor:
-    """A Nova flavor. ``access_project_ids`` is filled for private flavors only."""
+    """A Nova flavor. ``access_project_ids`` is filled for private flavors only.
+
+    ``disabled``: nobody may boot with it any more; only Nova's database sets that.
+    """
 
     id: str
     name: str
@@ -69,6 +72,7 @@ class Flavor:
     is_public: bool = True
     extra_specs: Properties = field(default_factory=dict)
     access_project_ids: tuple[str, ...] = ()
+    disabled: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ class Image:
 
     ``visibility`` is ``public``, ``private``, ``shared`` or ``community`` (2014 releases know the first
     two only; a private image with members counts as ``private`` there, with ``member_ids`` filled).
-    ``checksum`` is Glance's MD5. ``properties`` are the custom ones only.
+    ``checksum`` is Glance's MD5. ``properties`` are the custom ones only. ``pending_ids``
+    are those members who have not accepted the image (v1 does not ask them). Glance of 2018 and later (API 2.7)
+    also has ``hash_algo`` and ``hash_value`` (``os_hash_*``), and images ``hidden`` from the usual lists.
     """
 
     id: str
@@ -95,6 +101,10 @@ class Image:
     properties: Properties = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     member_ids: tuple[str, ...] = ()
+    pending_ids: tuple[str, ...] = ()
+    hash_algo: str | None = None
+    hash_value: str | None = None
+    hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,9 @@ class Network:
 
     ``name`` is nova-network's label. ``pools`` are the inclusive address ranges from which the cloud
     picks an address by itself. ``project_id`` None: nobody's own. ``shared``: every project may use it.
+    ``network_type`` (``flat``, ``vlan``, ``vxlan`` …), ``physical_network`` and ``segment`` are Neutron's provider
+    attributes, which only administrators see. ``dhcp_server`` is where nova-network's dnsmasq is, if not on
+    the gateway; with ``multi_host`` each compute host takes an address of its own beside it.
     """
 
     id: str
@@ -158,6 +171,12 @@ class Network:
     dhcp: bool = True
     bridge: str | None = None
     vlan_id: int | None = None
+    mtu: int | None = None
+    network_type: str | None = None
+    physical_network: str | None = None
+    segment: int | None = None
+    dhcp_server: str | None = None
+    multi_host: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,7 +203,7 @@ class FloatingIp:
 
 @dataclass(frozen=True)
 class Port:
-    """A Neutron port with its first IPv4 address. ``server_id`` is its ``device_id``."""
+    """A Neutron port with its first IPv4 address, and all of them. ``server_id`` is its ``device_id``."""
 
     id: str
     name: str
@@ -196,6 +215,7 @@ class Port:
     server_id: str | None = None
     device_owner: str = ""
     security_group_ids: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -203,7 +223,8 @@ class Server:
     """A Nova server as an administrator sees it.
 
     ``security_groups`` are names (Nova tells no ids). ``floating_ips`` are addresses. ``volume_ids`` is
-    empty for the seed's stateless servers. ``created_at`` is aware UTC.
+    empty for the seed's stateless servers. ``created_at`` and ``updated_at`` are aware UTC. ``locked`` is
+    ``None`` where the API does not tell it (before microversion 2.9).
     """
 
     id: str
@@ -227,20 +248,29 @@ class Server:
     created_at: datetime | None
     volume_ids: tuple[str, ...] = ()
     fault: str | None = None
+    updated_at: datetime | None = None
+    locked: bool | None = None
 
 
 @dataclass(frozen=True)
 class ServerSpec:
-    """What :meth:`pumphouse.clouds.api.Compute.create_server` is asked to boot."""
+    """What :meth:`pumphouse.clouds.api.Compute.create_server` is asked to boot; ``user_data`` is base64.
+
+    With Neutron it has ports that were made ahead; with nova-network ``fixed_ips`` (network id, address) and names of
+    security groups.
+    """
 
     name: str
     flavor_id: str
     image_id: str
-    port_ids: tuple[str, ...]
+    port_ids: tuple[str, ...] = ()
     key_name: str | None = None
     metadata: Properties = field(default_factory=dict)
     availability_zone: str | None = None
     config_drive: bool = False
+    user_data: str | None = field(default=None, repr=False)
+    fixed_ips: tuple[tuple[str, str], ...] = ()
+    security_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -282,8 +312,38 @@ class Quota:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What Nova itself believes that a project uses, in its quotas' keys; 2014's account of it drifts."""
+
+    project_id: str
+    used: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class AvailabilityZone:
+    """A zone that servers can be booted into (``internal`` is none). ``available``: one of its hosts is up."""
+
+    name: str
+    available: bool = True
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A host aggregate. Its metadata is what flavors' extra specs are matched with by the scheduler."""
+
+    id: str
+    name: str
+    availability_zone: str | None = None
+    hosts: tuple[str, ...] = ()
+    metadata: Properties = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CloudFacts:
-    """What a cloud told about itself when we connected."""
+    """What a cloud told about itself when we connected.
+
+    ``release`` is ``None`` where the API does not tell it. ``abilities`` are in words, by name, for people to read.
+    """
 
     cloud: str
     side: str  # "source" or "destination"
@@ -293,8 +353,9 @@ class CloudFacts:
     identity_api: str
     image_api: str
     compute_api: str
-    network_service: str  # "nova-network" or "neutron"
+    network_service: str  # "nova-network", "neutron" or "none"
     project_name: str
     user_name: str
     tls_verified: bool
     evidence: tuple[str, ...] = ()
+    abilities: Properties = field(default_factory=dict)

@@ -18,6 +18,8 @@ from typing import Any
 
 import jsonschema
 import yaml
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from pumphouse.errors import SiteError
 
@@ -38,6 +40,27 @@ _PROBE = {
         "timeout_s": {"type": "number", "exclusiveMinimum": 0},
     },
 }
+_DATABASE = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["url"],
+    "properties": {"url": _NAME, "password_entry": _NAME, "password_env": _NAME},
+}
+_POLICY = {"enum": ["refuse", "adopt", "rename"]}
+_WAY = {"enum": ["rebuild", "snapshot"]}
+_PROVIDER = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["physical_network"],
+    "properties": {
+        "physical_network": _NAME,
+        "type": {"enum": ["flat", "vlan"]},
+        "segment": {"type": "integer", "minimum": 1, "maximum": 4094},
+        "gateway": {"enum": ["own", "source"]},
+        "dhcp": {"enum": ["both", "filtered"]},
+        "pool": {"type": "string", "pattern": r"^[0-9.]+-[0-9.]+\Z"},
+    },
+}
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -48,6 +71,7 @@ _SCHEMA: dict[str, Any] = {
         "clouds_yaml": _NAME,
         "journal": _NAME,
         "records": _NAME,
+        "signing_key": _NAME,
         "work": _NAME,
         "source": {
             "type": "object",
@@ -55,7 +79,13 @@ _SCHEMA: dict[str, Any] = {
             "required": ["cloud"],
             "properties": {
                 "cloud": _NAME,
+                "release": {"enum": ["grizzly", "havana", "icehouse"]},
                 "owners": {"type": "object", "additionalProperties": _NAME},
+                "databases": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"keystone": _DATABASE, "nova": _DATABASE, "nova_api": _DATABASE},
+                },
             },
         },
         "destination": {
@@ -66,7 +96,48 @@ _SCHEMA: dict[str, Any] = {
                 "cloud": _NAME,
                 "networks": {"type": "object", "additionalProperties": _NAME},
                 "floating_pools": {"type": "object", "additionalProperties": _NAME},
+                "provider": {"type": "object", "additionalProperties": _PROVIDER},
+                "same_net_traffic": {"enum": ["keep", "drop"]},
                 "roles": {"type": "object", "additionalProperties": _NAME},
+                "availability_zones": {
+                    "type": "object",
+                    "additionalProperties": {**_NAME, "type": ["string", "null"]},
+                },
+                "quotas": {"enum": ["made", "all", "none"]},
+                "databases": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"keystone": _DATABASE},
+                },
+                "clashes": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"projects": _POLICY, "users": _POLICY, "roles": _POLICY, "flavors": _POLICY},
+                },
+                "rename": {"type": "string", "pattern": r"^[^\x00-\x1f\x7f{}]*\{name\}[^\x00-\x1f\x7f{}]*\Z"},
+            },
+        },
+        "carry": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "default": _WAY,
+                "projects": {"type": "object", "additionalProperties": _WAY},
+                "servers": {"type": "object", "additionalProperties": _WAY},
+            },
+        },
+        "nodes": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["macs"],
+                "properties": {
+                    "macs": {
+                        "type": "array",
+                        "items": {"type": "string", "pattern": r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}\Z"},
+                    }
+                },
             },
         },
         "probe": _PROBE,
@@ -95,6 +166,56 @@ class ProbeSpec:
 
 
 @dataclass(frozen=True)
+class DatabaseRef:
+    """Where a service's database is: a SQLAlchemy URL without password, and where the password is kept.
+
+    ``password_entry`` is a key of ``databases`` in the ``secure.yaml`` beside ``clouds.yaml``
+    (``databases: {ENTRY: {password: …}}``), ``password_env`` an environment variable; neither: no password.
+    """
+
+    key: str
+    url: str
+    password_entry: str | None = None
+    password_env: str | None = None
+
+
+#: What is done about an object of the destination that has the name of one to carry, unless site.yaml decides.
+CLASHES = {"projects": "refuse", "users": "adopt", "roles": "adopt", "flavors": "refuse"}
+
+
+@dataclass(frozen=True)
+class Provider:
+    """How a network of the source is to be joined at the destination: a provider network on the shared segment.
+
+    ``type`` is ``flat`` or ``vlan`` (with ``segment``, the VLAN id). ``gateway``: ``source`` gives guests the router
+    that they had, ``own`` an address of the destination's; empty: whichever suits the network's floating IPs. ``dhcp``:
+    ``filtered`` says that DHCP does not pass between the two clouds' halves of the segment. ``pool`` is the range
+    (``first-last``) from which the destination takes addresses; empty: chosen by the plan.
+    """
+
+    physical_network: str
+    type: str = "flat"
+    segment: int | None = None
+    gateway: str = ""
+    dhcp: str = "both"
+    pool: str = ""
+
+
+@dataclass(frozen=True)
+class Carry:
+    """How servers are carried: ``rebuild`` from their image, or by ``snapshot`` of their root disk."""
+
+    default: str = "rebuild"
+    projects: Mapping[str, str] = field(default_factory=dict)
+    servers: Mapping[str, str] = field(default_factory=dict)
+
+    def way_of(self, server_name: str, server_id: str, project_name: str) -> str:
+        """The way of one server: by its id, else its name, else its project's name, else the default."""
+        own = self.servers.get(server_id) or self.servers.get(server_name)
+        return own or self.projects.get(project_name) or self.default
+
+
+@dataclass(frozen=True)
 class Site:
     """A validated ``site.yaml``. Paths are absolute; cloud names are entries of ``clouds_yaml``."""
 
@@ -103,13 +224,26 @@ class Site:
     clouds_yaml: Path | None
     source_cloud: str
     destination_cloud: str
+    source_release: str = ""
     owners: Mapping[str, str] = field(default_factory=dict)
     networks: Mapping[str, str] = field(default_factory=dict)
     floating_pools: Mapping[str, str] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
+    availability_zones: Mapping[str, str | None] = field(default_factory=dict)
+    quotas: str = "made"
+    nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    provider: Mapping[str, Provider] = field(default_factory=dict)
+    same_net_traffic: str = ""
+    source_databases: Mapping[str, DatabaseRef] = field(default_factory=dict)
+    destination_databases: Mapping[str, DatabaseRef] = field(default_factory=dict)
+    clashes: Mapping[str, str] = field(default_factory=lambda: dict(CLASHES))
+    rename: str = "{name}-old"
     journal_url: str = ""
-    records_dir: Path = Path("records")
+    records_dir: Path = Path("records")  # where records are written; with records_url, on their way to it
+    records_url: str | None = None  # s3://bucket/prefix
+    signing_key: Path | None = None
     work_dir: Path = Path("work")
+    carry: Carry = field(default_factory=Carry)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     probes: Mapping[str, ProbeSpec] = field(default_factory=dict)
     parallel: int = 4
@@ -200,6 +334,7 @@ def _build(file: Path, raw: dict[str, Any]) -> Site:
             remedy=f"correct the path (it starts at {base}), or leave the key out: openstacksdk then searches.",
         )
     work = base / raw.get("work", "work")
+    records_url = raw["records"] if raw.get("records", "").startswith("s3://") else None
     journal = raw.get("journal", "sqlite:///journal.db")
     if journal.startswith("sqlite:///") and not journal.startswith("sqlite:////"):
         journal = f"sqlite:///{base / journal.removeprefix('sqlite:///')}"
@@ -209,13 +344,26 @@ def _build(file: Path, raw: dict[str, Any]) -> Site:
         clouds_yaml=clouds_yaml,
         source_cloud=source["cloud"],
         destination_cloud=destination["cloud"],
+        source_release=source.get("release", ""),
         owners=dict(source.get("owners", {})),
         networks=dict(destination.get("networks", {})),
         floating_pools=dict(destination.get("floating_pools", {})),
         roles=dict(destination.get("roles", {})),
+        availability_zones=dict(destination.get("availability_zones", {})),
+        quotas=destination.get("quotas", "made"),
+        nodes={name: tuple(mac.lower() for mac in node["macs"]) for name, node in raw.get("nodes", {}).items()},
+        provider={label: _provider(file, label, spec) for label, spec in destination.get("provider", {}).items()},
+        same_net_traffic=destination.get("same_net_traffic", ""),
+        source_databases=_databases(file, "source", source),
+        destination_databases=_databases(file, "destination", destination),
+        clashes={**CLASHES, **destination.get("clashes", {})},
+        rename=destination.get("rename", "{name}-old"),
         journal_url=journal,
-        records_dir=base / raw.get("records", "records"),
+        records_dir=work / "outgoing-records" if records_url else base / raw.get("records", "records"),
+        records_url=records_url,
+        signing_key=base / Path(raw["signing_key"]).expanduser() if "signing_key" in raw else None,
         work_dir=work,
+        carry=Carry(**raw.get("carry", {})),
         probe=_probe(raw.get("probe", {})),
         probes={name: _probe(spec) for name, spec in raw.get("probes", {}).items()},
         parallel=int(limits.get("parallel", 4)),
@@ -224,9 +372,52 @@ def _build(file: Path, raw: dict[str, Any]) -> Site:
     )
 
 
+def _databases(file: Path, side: str, raw: dict[str, Any]) -> dict[str, DatabaseRef]:
+    found = {}
+    for name, entry in raw.get("databases", {}).items():
+        key = f"{side}.databases.{name}"
+        try:
+            url = make_url(entry["url"])
+        except (ArgumentError, ValueError):
+            # not shown, nor as the cause: what does not parse as a URL may hold a password
+            raise SiteError(
+                f"Site file {file}: {key}.url is not a database URL.",
+                remedy="write it like postgresql://user@host/keystone, mysql://user@host/keystone or sqlite:///FILE.",
+            ) from None
+        if url.password or "password" in url.query or {"password_entry", "password_env"} <= entry.keys():
+            raise SiteError(
+                f"Site file {file}: {key} holds a password, or names two places for it.",
+                remedy="take it out of the URL and name one place: `password_entry` (a key of `databases` in "
+                "secure.yaml) or `password_env` (an environment variable).",
+            )
+        if url.get_backend_name() == "sqlite" and url.database:
+            url = url.set(database=str(file.parent / url.database))
+        entry = {**entry, "url": url.render_as_string(hide_password=False)}
+        found[name] = DatabaseRef(key=key, **entry)
+    return found
+
+
 def _probe(raw: dict[str, Any]) -> ProbeSpec:
     spec = ProbeSpec(**raw)
     return replace(spec, port=int(spec.port))  # 80.0 is an integer to JSON schema, but no port to a socket
+
+
+def _provider(file: Path, label: str, raw: dict[str, Any]) -> Provider:
+    spec = Provider(**raw)
+    where = f"Site file {file}: destination.provider.{label}"
+    if (spec.type == "vlan") != (spec.segment is not None):
+        raise SiteError(
+            f"{where}: a vlan network needs a segment, a flat one has none.",
+            remedy="give `type: vlan` with `segment: ID`, or leave both out for an untagged segment.",
+        )
+    if spec.pool:
+        try:
+            first, last = map(ipaddress.IPv4Address, spec.pool.split("-"))
+        except ValueError:
+            first, last = ipaddress.IPv4Address(1), ipaddress.IPv4Address(0)
+        if first > last:
+            raise SiteError(f"{where}.pool is no range of IPv4 addresses.", remedy="write it as FIRST-LAST.")
+    return spec if spec.segment is None else replace(spec, segment=int(spec.segment))
 
 
 def _exists(path: Path) -> bool:

@@ -14,7 +14,9 @@ from typing import Any
 from pumphouse.inventory import Snapshot
 from pumphouse.model import (
     Address,
+    Aggregate,
     Assignment,
+    AvailabilityZone,
     CloudFacts,
     Flavor,
     FloatingIp,
@@ -30,6 +32,7 @@ from pumphouse.model import (
     SecurityGroupRule,
     Server,
     Service,
+    Usage,
     User,
 )
 
@@ -286,7 +289,19 @@ def _source() -> dict[str, Any]:
         ),
         "quotas": tuple(Quota(project.id, LIMITS) for project in make_projects()),
         "default_quota": Quota("", LIMITS),
+        "usages": tuple(make_usage(project.id) for project in make_projects()),
+        "availability_zones": (AvailabilityZone("nova"),),
+        "aggregates": (Aggregate("1", "ssd-rack", None, ("node-3",), {"ssd": "true"}),),
     }
+
+
+def make_usage(project_id: str) -> Usage:
+    """What Nova rightly believes that a project of the sample source uses."""
+    sizes = {flavor_id: (vcpus, ram_mib) for flavor_id, vcpus, ram_mib in (("2", 1, 2048), ("3", 2, 4096))}
+    own = [sizes.get(server.flavor_id, (0, 0)) for server in make_servers() if server.project_id == project_id]
+    cores, ram = sum(vcpus for vcpus, _ in own), sum(ram_mib for _, ram_mib in own)
+    floating = {kid("acme"): 2, kid("beta"): 1}.get(project_id, 0)
+    return Usage(project_id, {"instances": len(own), "cores": cores, "ram": ram, "floating_ips": floating})
 
 
 def _destination() -> dict[str, Any]:
@@ -329,5 +344,6 @@ def _destination() -> dict[str, Any]:
         ),
         "hypervisors": tuple(Hypervisor(uid(f"hv{n}"), f"new-{n}", f"new-{n}") for n in (1, 2)),
         "quotas": (Quota(kid("new-admin"), LIMITS), Quota(kid("new-service"), LIMITS)),
+        "availability_zones": (AvailabilityZone("nova"), AvailabilityZone("fast")),
         "default_quota": Quota("", LIMITS),
     }

@@ -113,11 +113,24 @@ def start_lab(
     scale: float = FAST,
     release: str = "icehouse",
     osapi_max_limit: int = 1000,
+    destination: str = "neutron",
+    rate_limit: str = "release",
+    rate_scale: float = 0.1,
 ) -> LabSite:
-    """Start a lab in a fresh directory; :meth:`LabSite.stop` ends it, and so does the end of this process."""
+    """Start a lab in a fresh directory; :meth:`LabSite.stop` ends it, and so does the end of this process.
+
+    With the default scales a Grizzly lab's rate limits are on, but its minute lasts 0.3 s.
+    """
     directory = tmp_path_factory.mktemp(f"{name}-{os.getpid()}")
     options = LabOptions(
-        size=size, scale=scale, release=release, osapi_max_limit=osapi_max_limit, owner_pid=os.getpid()
+        size=size,
+        scale=scale,
+        release=release,
+        osapi_max_limit=osapi_max_limit,
+        owner_pid=os.getpid(),
+        destination=destination,
+        rate_limit=rate_limit,
+        rate_scale=rate_scale,
     )
     info = process.up(directory, options)
     return LabSite(info.directory, info.facts)

@@ -106,6 +106,23 @@ def infer(rows: list[dict[str, Any]], names: dict[str, str]) -> None:
         for old, new in ((row["path"].split("/")[2], known["tenant_id"]), (booted["imageRef"], known["image"]["id"])):
             if old not in names and new in names:
                 names[old] = names[new]
+    infer_shared(rows, names)
+
+
+def infer_shared(rows: list[dict[str, Any]], names: dict[str, str]) -> None:
+    """Ids of another run of the same cloud: the only image that is shared, and with whom."""
+    shared = {
+        (row["path"].split("/")[3], member["member_id"])
+        for row in rows
+        if re.fullmatch(r"/v1/images/[^/]+/members", row["path"]) and isinstance(row["response_body"], dict)
+        for member in row["response_body"].get("members", [])
+    }
+    for row in rows:
+        asked = re.fullmatch(r"/v1/images/([^/]+)/members/([^/]+)", row["path"])
+        if asked and len(shared) == 1:
+            for old, new in zip(asked.groups(), next(iter(shared)), strict=True):
+                if old not in names and new in names:
+                    names[old] = names[new]
 
 
 def derive(number: int, row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

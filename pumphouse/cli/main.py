@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,15 +13,17 @@ from pathlib import Path
 import click
 
 from pumphouse.approval import approve
-from pumphouse.checks import check_site
 from pumphouse.errors import PlanError
-from pumphouse.findings import Finding, blocking, ordered
+from pumphouse.findings import Finding, blocking
 from pumphouse.inventory import BUILDERS
 from pumphouse.journal import Journal, StepState
 from pumphouse.plan.model import Plan
-from pumphouse.runner.cli import json_option, lint_command, one_paragraph, records_group, run_command, site_option
+from pumphouse.runner.cli import lint_command, run_command
+from pumphouse.runner.options import json_option, one_paragraph, site_option
+from pumphouse.runner.records_cli import records_group
 from pumphouse.session import begin, make_report
 from pumphouse.site import load_site
+from pumphouse.support import describe
 
 #: Digits of a plan's hash that an approval must name at least.
 HASH_DIGITS = 6
@@ -51,19 +54,22 @@ def inventory_command(site_file: str, out: Path | None, as_json: bool) -> None:
     Example:
       pumphouse inventory --site lab/site.yaml --out tables/
     """
-    run = begin(site_file, notebook="pumphouse inventory", report=_quiet)
-    taken = run.inventory()
+    with begin(site_file, notebook="pumphouse inventory", report=_quiet, notice=_to_stderr) as run:
+        taken = run.inventory()
+        clouds = [cloud.facts for cloud in (run.source, run.destination)]
+    facts = {cloud.side: asdict(cloud) for cloud in clouds}
     counts = {side: {name: len(taken.table(name, side)) for name in BUILDERS} for side in ("source", "destination")}
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         for side in counts:
             for name in BUILDERS:
                 taken.table(name, side).to_csv(out / f"{side}-{name}.csv")
-    run.end()
     if as_json:
-        click.echo(json.dumps(counts, indent=2))
+        click.echo(json.dumps({"clouds": facts, **counts}, indent=2))
         return
-    click.echo(f"{'table':24}{run.source.name:>12}{run.destination.name:>12}")
+    for cloud in clouds:
+        click.echo(f"{cloud.side} {describe(cloud)}")
+    click.echo(f"{'table':24}{clouds[0].cloud:>12}{clouds[1].cloud:>12}")
     for name in BUILDERS:
         click.echo(f"{name:24}{counts['source'][name]:>12,}{counts['destination'][name]:>12,}")
 
@@ -73,15 +79,16 @@ def inventory_command(site_file: str, out: Path | None, as_json: bool) -> None:
 @json_option
 @one_paragraph
 def check_command(site_file: str, as_json: bool) -> None:
-    """Check the site against what a migration needs; exit code 1 when a finding blocks. Changes nothing.
+    """Check the site against what a migration needs, and list what is dirty in the source. Changes nothing.
+
+    Exit code 1 when a finding blocks; what is dirty blocks only the moves of what it is about.
 
     \b
     Example:
       pumphouse check --site lab/site.yaml
     """
-    run = begin(site_file, notebook="pumphouse check", report=_quiet)
-    findings = ordered(check_site(run.inventory()))
-    run.end()
+    with begin(site_file, notebook="pumphouse check", report=_quiet, notice=_to_stderr) as run:
+        findings = run.check()
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -94,18 +101,25 @@ def check_command(site_file: str, as_json: bool) -> None:
 @click.option("--by", help="Who approves; your account by default.")
 @click.option("--reason", required=True, help="Why the plan may run.")
 @click.option("--ticket", default="", help="Change ticket.")
+@click.option("--replace", is_flag=True, help="Put this approval in the place of one that is there.")
 @site_option
 @one_paragraph
-def approve_command(plan_hash: str, by: str | None, reason: str, ticket: str, site_file: str) -> None:
+def approve_command(plan_hash: str, by: str | None, reason: str, ticket: str, replace: bool, site_file: str) -> None:
     """Approve exactly one plan, by (the first digits of) its hash. Changes no cloud.
+
+    The account that types this is noted beside the name that is given. A plan that is finished, undone or superseded
+    cannot be approved.
 
     \b
     Example:
       pumphouse approve 3f2a9c --by "Ada Reviewer" --reason "window of 23 Nov" --ticket CHG-1042
     """
     site = load_site(site_file)
-    plan = _plan(Journal.open(site.journal_url), plan_hash)
-    path = approve(plan, site.work_dir / "approvals", by=by or getpass.getuser(), reason=reason, ticket=ticket)
+    with closing(Journal.open(site.journal_url)) as journal:
+        plan = _plan(journal, plan_hash)
+        state = journal.plan_state(plan.hash)
+    folder, by = site.work_dir / "approvals", by or getpass.getuser()
+    path = approve(plan, folder, by=by, reason=reason, ticket=ticket, state=state, replace=replace)
     names = ", ".join(server.name for server in plan.servers)
     click.echo(f"Approved {plan.kind} plan {plan.hash[:12]} of {len(plan.servers)} server(s): {names}.")
     click.echo(f"  {path}")
@@ -124,10 +138,14 @@ def journal_command(run_id: str | None, site_file: str, as_json: bool) -> None:
       pumphouse journal --site lab/site.yaml
       pumphouse journal 20261123T101500-1a2b3c4d --json
     """
-    journal = Journal.open(load_site(site_file).journal_url)
-    if run_id:
-        _print_run(journal, run_id, as_json)
-        return
+    with closing(Journal.open(load_site(site_file).journal_url)) as journal:
+        if run_id:
+            _print_run(journal, run_id, as_json)
+        else:
+            _print_journal(journal, as_json)
+
+
+def _print_journal(journal: Journal, as_json: bool) -> None:
     plans = [Plan.from_document(document) for document in journal.plan_documents()]
     if as_json:
         rows = {
@@ -194,6 +212,11 @@ def _print_findings(findings: tuple[Finding, ...]) -> None:
         click.echo(f"{click.style(f'{word:<10}', fg=colour)} {finding.object} {finding.message}")
         if finding.remedy:
             click.echo(f"           remedy: {finding.remedy}  [{finding.code}]")
+
+
+def _to_stderr(line: str) -> None:
+    """A cloud makes us wait: not part of the answer, but nobody should think that we hang."""
+    click.echo(line, err=True)
 
 
 def _quiet(_line: str) -> None:

@@ -10,10 +10,13 @@ transient failures; writing is retried only where repeating is harmless.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from pumphouse.model import (
+    Aggregate,
     Assignment,
+    AvailabilityZone,
     CloudFacts,
     Flavor,
     FloatingIp,
@@ -30,6 +33,7 @@ from pumphouse.model import (
     Server,
     ServerSpec,
     Service,
+    Usage,
     User,
 )
 
@@ -147,7 +151,11 @@ class Images(ABC):
 
     @abstractmethod
     def download(self, image_id: str, *, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
-        """The image's bytes, streamed. Raises before the first chunk when the image has no data."""
+        """The image's bytes, streamed and compared with its record before the last of them is given out.
+
+        Raises before the first chunk when the image has no data. What is not read to its end is let go with ``close()``
+        where the iterator has that.
+        """
 
     @abstractmethod
     def create_image(
@@ -165,16 +173,40 @@ class Images(ABC):
         """
 
     @abstractmethod
-    def upload(self, image_id: str, chunks: Iterable[bytes]) -> None:
-        """Stream the bytes into a queued image; afterwards it is active, or the call raised."""
+    def upload(
+        self,
+        image_id: str,
+        chunks: Iterable[bytes],
+        *,
+        size_bytes: int | None = None,
+        passed: Callable[[int], None] | None = None,
+    ) -> Image:
+        """Stream the bytes into a queued image; returns the active image, or raised.
+
+        :param chunks: what :meth:`download` gave, or any pieces.
+        :param size_bytes: their sum, where it is known: Glance then asks for the space beforehand.
+        :param passed: told how many bytes have gone, after each piece.
+        """
 
     @abstractmethod
     def set_protected(self, image_id: str, *, protected: bool) -> None:
         """Set or clear delete protection."""
 
     @abstractmethod
-    def add_member(self, image_id: str, project_id: str) -> None:
-        """Share an image with a project and accept it there if the API lets us; repeating is harmless."""
+    def set_owner(self, image_id: str, owner_id: str, *, visibility: str) -> None:
+        """Give an image to another project (administrators), and set who may see it; repeating is harmless."""
+
+    @abstractmethod
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON schema that an image's record must meet, its operator's choice of formats in it; empty where the
+        API has none (read only)."""
+
+    @abstractmethod
+    def add_member(self, image_id: str, project_id: str, *, accept: bool = True) -> None:
+        """Share an image with a project and accept it there if the API lets us; repeating is harmless.
+
+        :param accept: False: the project decides itself, and does not see the image in its list until it has.
+        """
 
     @abstractmethod
     def delete_image(self, image_id: str) -> None:
@@ -185,8 +217,19 @@ class Compute(ABC):
     """Nova without its network parts."""
 
     @abstractmethod
-    def list_servers(self, *, project_id: str | None = None) -> list[Server]:
-        """All servers of all projects (or of one), complete beyond ``osapi_max_limit`` (read only)."""
+    def list_servers(self, *, project_id: str | None = None, name: str | None = None) -> list[Server]:
+        """All servers of all projects (or of one), complete beyond ``osapi_max_limit`` (read only).
+
+        :param name: only those of exactly this name; Nova sends no others then.
+        """
+
+    @abstractmethod
+    def list_locked(self) -> frozenset[str] | None:
+        """Ids of all locked servers; None where the API does not tell (before microversion 2.9) (read only)."""
+
+    @abstractmethod
+    def is_locked(self, server_id: str) -> bool | None:
+        """Whether a server is locked; None where the API does not tell (read only)."""
 
     @abstractmethod
     def get_server(self, server_id: str) -> Server:
@@ -199,6 +242,10 @@ class Compute(ABC):
     @abstractmethod
     def create_server(self, spec: ServerSpec) -> str:
         """Ask for a server in the caller's project as the caller; returns its id at once (status BUILD)."""
+
+    @abstractmethod
+    def find_user_data(self, server_id: str) -> str | None:
+        """A server's ``user_data`` in base64, empty when it has none; None where the API does not tell (read only)."""
 
     @abstractmethod
     def stop_server(self, server_id: str) -> None:
@@ -215,6 +262,13 @@ class Compute(ABC):
     @abstractmethod
     def unlock_server(self, server_id: str) -> None:
         """Undo :meth:`lock_server`; repeating is harmless."""
+
+    @abstractmethod
+    def create_server_image(self, server_id: str, name: str, properties: Mapping[str, str]) -> str:
+        """Ask for a snapshot of a server's root disk; returns the image's id at once (status queued).
+
+        The image belongs to *our* project; Nova adds properties of its own to ours.
+        """
 
     @abstractmethod
     def delete_server(self, server_id: str) -> None:
@@ -252,16 +306,31 @@ class Compute(ABC):
         """Delete a flavor."""
 
     @abstractmethod
-    def list_keypairs(self) -> list[Keypair]:
-        """The *caller's own* keypairs: Nova shows nobody else's (read only)."""
+    def handles_others_keypairs(self) -> bool:
+        """Whether an administrator may list, make and delete other users' keypairs (read only).
+
+        Microversion 2.10; older Novas take ``user_id`` without a word and mean the caller.
+        """
 
     @abstractmethod
-    def create_keypair(self, name: str, public_key: str) -> Keypair:
-        """Import a public key for the caller. Raises Conflict if the name is taken."""
+    def add_flavor_access(self, flavor_id: str, project_id: str) -> None:
+        """Let a project use a private flavor; repeating is harmless."""
 
     @abstractmethod
-    def delete_keypair(self, name: str) -> None:
-        """Delete a keypair of the caller."""
+    def remove_flavor_access(self, flavor_id: str, project_id: str) -> None:
+        """Take a private flavor away from a project; repeating is harmless."""
+
+    @abstractmethod
+    def list_keypairs(self, *, user_id: str | None = None) -> list[Keypair]:
+        """The *caller's own* keypairs, or where :meth:`handles_others_keypairs` that user's (read only)."""
+
+    @abstractmethod
+    def create_keypair(self, name: str, public_key: str, *, user_id: str | None = None) -> Keypair:
+        """Import a public key for the caller (or for that user). Raises Conflict if the name is taken."""
+
+    @abstractmethod
+    def delete_keypair(self, name: str, *, user_id: str | None = None) -> None:
+        """Delete a keypair of the caller (or of that user)."""
 
     @abstractmethod
     def list_services(self) -> list[Service]:
@@ -282,6 +351,22 @@ class Compute(ABC):
     @abstractmethod
     def set_quota(self, project_id: str, limits: Mapping[str, int]) -> None:
         """Set some of a project's limits."""
+
+    @abstractmethod
+    def reset_quota(self, project_id: str) -> None:
+        """Give a project the default limits again; repeating is harmless."""
+
+    @abstractmethod
+    def find_usage(self, project_id: str) -> Usage | None:
+        """What Nova believes that a project uses; None where it tells that only to the project (read only)."""
+
+    @abstractmethod
+    def list_availability_zones(self) -> list[AvailabilityZone]:
+        """The zones that servers can be booted into (read only)."""
+
+    @abstractmethod
+    def list_aggregates(self) -> list[Aggregate]:
+        """All host aggregates (read only, administrators)."""
 
     @abstractmethod
     def find_extension(self, alias: str) -> bool:
@@ -332,12 +417,62 @@ class NovaNetwork(Networking):
         """Undo :meth:`reserve_fixed_ip`; repeating is harmless."""
 
     @abstractmethod
+    def floating_ip_holder(self, address: str) -> str | None:
+        """Id of the server that a floating IP is bound to; None: nobody, or we may not know (read only)."""
+
+    @abstractmethod
     def associate_floating_ip(self, server_id: str, address: str, *, fixed_address: str | None = None) -> None:
         """Bind an allocated floating IP to a server; repeating is harmless."""
 
     @abstractmethod
     def disassociate_floating_ip(self, server_id: str, address: str) -> None:
         """Unbind; it stays allocated to its project. Unbinding what is not bound changes nothing."""
+
+    # as a destination: an older Mirantis cloud
+
+    @abstractmethod
+    def create_network(self, network: Network) -> Network:
+        """Make a FlatDHCP network (name, cidr, gateway_ip, dns, bridge, project_id). Raises Conflict on an overlap."""
+
+    @abstractmethod
+    def delete_network(self, network_id: str) -> None:
+        """Delete a network that no server uses."""
+
+    @abstractmethod
+    def create_security_group(self, name: str, description: str) -> SecurityGroup:
+        """Make a group in the caller's project."""
+
+    @abstractmethod
+    def delete_security_group(self, group_id: str) -> None:
+        """Delete a group of the caller's project."""
+
+    @abstractmethod
+    def add_security_group_rule(self, group_id: str, rule: SecurityGroupRule) -> None:
+        """Add an ingress rule to a group of the caller's project; one that exists already changes nothing."""
+
+    @abstractmethod
+    def delete_security_group_rule(self, rule_id: str) -> None:
+        """Delete a rule of the caller's project."""
+
+    @abstractmethod
+    def free_floating_ips(self, pool: str) -> list[str]:
+        """Addresses of a pool that no project holds (read only, administrator)."""
+
+    @abstractmethod
+    def add_floating_ip(self, pool: str, address: str) -> None:
+        """Put one address into a pool, which comes into being with its first (administrator)."""
+
+    @abstractmethod
+    def remove_floating_ip(self, address: str) -> None:
+        """Take an address out of its pool (administrator)."""
+
+    @abstractmethod
+    def allocate_floating_ip(self, pool: str) -> str:
+        """Give the caller's project some free address of a pool: nobody can choose which."""
+
+    @abstractmethod
+    def release_floating_ip(self, address: str) -> None:
+        """Give an address of the caller's project back to its pool."""
 
 
 class Neutron(Networking):
@@ -348,10 +483,23 @@ class Neutron(Networking):
         """All groups, or one project's; asked for one, Neutron makes its ``default`` group if need be."""
 
     @abstractmethod
+    def get_security_group(self, group_id: str) -> SecurityGroup:
+        """One group with its rules (read only)."""
+
+    @abstractmethod
+    def get_network(self, network_id: str) -> Network:
+        """One network by id, with its IPv4 subnet (read only)."""
+
+    @abstractmethod
+    def networks_named(self, name: str) -> list[Network]:
+        """All networks of that name, external ones too (read only)."""
+
+    @abstractmethod
     def create_network(self, network: Network) -> Network:
         """Make a network and its subnet (name, cidr, gateway, dns, pools, shared, dhcp, project_id).
 
-        A network without its subnet is removed again when the subnet is refused.
+        With ``network_type`` it is a provider network on ``physical_network`` (and ``segment``), which Neutron's policy
+        leaves to administrators. A network without its subnet is removed again when the subnet is refused.
         """
 
     @abstractmethod
@@ -399,8 +547,12 @@ class Neutron(Networking):
         address: str,
         mac: str | None,
         security_group_ids: Sequence[str],
+        more: Sequence[str] = (),
     ) -> Port:
-        """Make an unbound port with that fixed IP and MAC. Raises Conflict if either is taken."""
+        """Make an unbound port with that fixed IP and MAC. Raises Conflict if either is taken.
+
+        :param more: further addresses of the same interface.
+        """
 
     @abstractmethod
     def delete_port(self, port_id: str) -> None:
@@ -431,12 +583,32 @@ class Neutron(Networking):
         """Allocate that very address to a project. Raises Conflict if it is taken."""
 
     @abstractmethod
-    def bind_floating_ip(self, floating_ip_id: str, port_id: str | None) -> None:
-        """Bind to a port (None: unbind); repeating is harmless."""
+    def bind_floating_ip(self, floating_ip_id: str, port_id: str | None, *, fixed_address: str | None = None) -> None:
+        """Bind to a port (None: unbind), and to that one of its addresses; repeating is harmless."""
 
     @abstractmethod
     def delete_floating_ip(self, floating_ip_id: str) -> None:
         """Release a floating IP."""
+
+    @abstractmethod
+    def quota_use(self, project_id: str) -> dict[str, tuple[int, int]]:
+        """Per resource (``port``, ``floatingip`` …): a project's limit (-1: none) and what it uses (read only)."""
+
+    @abstractmethod
+    def default_quota(self) -> Quota:
+        """The limits that a new project gets (read only; ``project_id`` is empty)."""
+
+    @abstractmethod
+    def own_quota(self, project_id: str) -> Quota | None:
+        """The limits that somebody set for this project, None when it has the defaults (read only)."""
+
+    @abstractmethod
+    def set_quota(self, project_id: str, limits: Mapping[str, int]) -> None:
+        """Set some of a project's limits; the others stay."""
+
+    @abstractmethod
+    def reset_quota(self, project_id: str) -> None:
+        """Give a project the default limits again; one that has them stays as it is."""
 
 
 class Cloud(ABC):
@@ -481,6 +653,14 @@ class Cloud(ABC):
     @abstractmethod
     def as_user(self, *, user_id: str, password: str, project_id: str) -> Cloud:
         """The same cloud as another user in another project (nothing is asked until the first verb)."""
+
+    @abstractmethod
+    def accepts_password(self, user_id: str, password: str) -> bool:
+        """Whether a user can log in with a password; tried once, without a project (read only).
+
+        Raises CloudUnreachable when Keystone ends the connection without an answer, as current ones do when the
+        user's hash is of a kind that they cannot read.
+        """
 
     @abstractmethod
     def in_project(self, project_id: str) -> Cloud:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 import requests
 from keystoneauth1.identity import v2, v3
 from keystoneauth1.session import Session, TCPKeepAliveAdapter
 
+from pumphouse.clouds.abilities import Abilities
 from pumphouse.clouds.api import Cloud, Identity, Images, Networking, Neutron, NovaNetwork
 from pumphouse.clouds.compute import NovaCompute
 from pumphouse.clouds.discovery import Layout, required
@@ -21,10 +23,12 @@ from pumphouse.clouds.images_v1 import ImagesV1
 from pumphouse.clouds.neutron import NeutronNetworking
 from pumphouse.clouds.nova_network import NovaNetworking
 from pumphouse.clouds.parse import root_of
-from pumphouse.errors import CloudError
+from pumphouse.errors import CloudAuthError, CloudError
 from pumphouse.model import CloudFacts
 
 _CONNECTIONS = 32
+_ADMIN_PORT = 35357
+"""Keystone's admin port until v2.0 was dropped (IANA: openstack-id)."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class OpenStackCloud(Cloud):
         password: str | None,
         user_id: str | None = None,
         project_id: str | None = None,
+        abilities: Abilities | None = None,
     ) -> None:
         self.name = wire.cloud
         self.side = side
@@ -69,8 +74,12 @@ class OpenStackCloud(Cloud):
         self._password = password
         self._user_id = user_id
         self._project_id = project_id
+        self._abilities = abilities or Abilities(wire, layout)
         compute = Service(wire, "compute", lambda: required(wire, "compute"))
-        self.compute = NovaCompute(compute, lambda: self.user_id, lambda: self.project_id)
+        self.compute = NovaCompute(
+            compute, lambda: self.user_id, lambda: self.project_id, locks_api=lambda: self._newer_compute((2, 9)),
+            keypairs_api=lambda: self._newer_compute((2, 10)), user_data_api=lambda: self._newer_compute((2, 3)),
+        )  # fmt: skip
         self.identity: Identity = self._identity()
         self.images: Images = self._images()
         self._nova_network = NovaNetworking(compute, self.compute, self._newer_compute)
@@ -96,11 +105,12 @@ class OpenStackCloud(Cloud):
             identity_api=self._layout.identity_api,
             image_api=self._layout.image_api,
             compute_api=self._layout.compute_api,
-            network_service="nova-network" if self._neutron is None else "neutron",
+            network_service=self._layout.network_service,
             project_name=access.project_name or "",
             user_name=access.username or "",
-            tls_verified=self._wire.auth_url.startswith("https:") and bool(self._tls.verify),
+            tls_verified=bool(self._tls.verify) and all(url.startswith("https:") for url in self._addresses()),
             evidence=(*self._layout.evidence, f"our roles in the project: {roles}"),
+            abilities=self._abilities.told(),
         )
 
     @property
@@ -139,6 +149,16 @@ class OpenStackCloud(Cloud):
         return self._project_id or self._wire.access().project_id or ""
 
     @property
+    def compute_url(self) -> str:
+        """Nova's address, from the catalog or clouds.yaml."""
+        return required(self._wire, "compute")
+
+    @property
+    def layout(self) -> Layout:
+        """Which APIs there are, and where."""
+        return self._layout
+
+    @property
     def wire(self) -> Wire:
         """The session underneath, for tests and for what has no verb."""
         return self._wire
@@ -166,6 +186,23 @@ class OpenStackCloud(Cloud):
         self._wire.secrets.add(password)
         return self._sibling(user_id, password, project_id)
 
+    def accepts_password(self, user_id: str, password: str) -> bool:
+        """One login without a project."""
+        self._wire.secrets.add(password)
+        root = self._layout.identity_root
+        if self._layout.has_v3:
+            auth = v3.Password(f"{root}/v3", user_id=user_id, password=password, unscoped=True)
+        else:
+            auth = v2.Password(f"{root}/v2.0", user_id=user_id, password=password)
+        wire = self._wire.with_session(new_session(auth, self._tls))
+        try:
+            wire.log_in_once()
+        except CloudAuthError:
+            return False
+        finally:
+            wire.close()
+        return True
+
     def in_project(self, project_id: str) -> OpenStackCloud:
         """The same user in another project."""
         if self._password is None:
@@ -188,8 +225,13 @@ class OpenStackCloud(Cloud):
         wire = self._wire.with_session(new_session(auth, self._tls))
         return OpenStackCloud(
             wire, self._layout, side=self.side, tls=self._tls, password=password,
-            user_id=user_id, project_id=project_id,
+            user_id=user_id, project_id=project_id, abilities=self._abilities,
         )  # fmt: skip
+
+    def _addresses(self) -> list[str]:
+        layout = self._layout
+        known = (self._wire.auth_url, self.compute_url, layout.image_root, layout.network_root)
+        return [url for url in known if url is not None]
 
     def _identity(self) -> Identity:
         root = self._layout.identity_root
@@ -200,7 +242,9 @@ class OpenStackCloud(Cloud):
         return IdentityV3(v3_api, lambda: self._wire.access().project_domain_id or "default", admin_v2)
 
     def _admin_v2(self) -> str:
-        url = self._wire.catalog_url("identity", "admin") or self._wire.auth_url
+        wire = self._wire
+        reached = wire.auth_url if urlsplit(wire.auth_url).port == _ADMIN_PORT else None
+        url = wire.overrides.get("identity") or reached or wire.catalog_url("identity", "admin") or wire.auth_url
         return f"{root_of(url)}/v2.0"
 
     def _images(self) -> Images:
@@ -211,8 +255,9 @@ class OpenStackCloud(Cloud):
         v2_api = Service(self._wire, "image", lambda: f"{root}/v2")
         return ImagesV2(v2_api, self._layout.image_v2, v1_api if self._layout.image_v1 else None)
 
-    def _newer_compute(self) -> Service | None:
-        if self._layout.compute_maximum is None or self._layout.compute_maximum < (2, 4):
+    def _newer_compute(self, asked: tuple[int, int] = (2, 4)) -> Service | None:
+        if self._layout.compute_maximum is None or self._layout.compute_maximum < asked:
             return None
         url = re.sub(r"/v2(?=/|$)", "/v2.1", required(self._wire, "compute"), count=1)
-        return Service(self._wire, "compute", lambda: url)
+        headers = {"X-OpenStack-Nova-API-Version": f"{asked[0]}.{asked[1]}"}
+        return Service(self._wire, "compute", lambda: url, headers)

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 from pumphouse.clouds.api import Compute
 from pumphouse.clouds.flavors import Flavors
 from pumphouse.clouds.http import Service
-from pumphouse.clouds.nova_records import host_service_of, hypervisor_of, keypair_of, quota_of, server_of
+from pumphouse.clouds.nova_records import (
+    VOLUMES_KEY,
+    aggregate_of,
+    host_service_of,
+    hypervisor_of,
+    keypair_of,
+    quota_of,
+    server_of,
+    usage_of,
+    zone_of,
+)
 from pumphouse.clouds.paging import all_pages, poll
 from pumphouse.clouds.parse import path
 from pumphouse.errors import ActionTimeout, ApiError, CloudError, NotFound
-from pumphouse.model import Flavor, Hypervisor, Keypair, Quota, Server, ServerSpec
+from pumphouse.model import Aggregate, AvailabilityZone, Flavor, Hypervisor, Keypair, Quota, Server, ServerSpec, Usage
 from pumphouse.model import Service as HostService
+
+_TELLS_USAGE = "os-used-limits-for-admin"
 
 
 class NovaCompute(Compute):
@@ -25,6 +39,9 @@ class NovaCompute(Compute):
     :param user_id: who we are: Nova does not say whose keypairs it lists.
     :param project_id: our project, whose servers are listed without an administrator's rights.
     :param clock: seconds, ever growing.
+    :param locks_api: Nova at microversion 2.9, the first to tell who is locked; None where there is none.
+    :param keypairs_api: Nova at 2.10, the first that lets administrators handle other users' keypairs; None likewise.
+    :param user_data_api: Nova at 2.3, the first to tell administrators a server's ``user_data``; None likewise.
     """
 
     def __init__(
@@ -33,32 +50,60 @@ class NovaCompute(Compute):
         user_id: Callable[[], str],
         project_id: Callable[[], str],
         clock: Callable[[], float] = time.monotonic,
+        locks_api: Callable[[], Service | None] = lambda: None,
+        keypairs_api: Callable[[], Service | None] = lambda: None,
+        user_data_api: Callable[[], Service | None] = lambda: None,
     ) -> None:
         self._api = api
         self._user_id = user_id
         self._project_id = project_id
         self._clock = clock
+        self._locks_api = locks_api
+        self._keypairs_api = keypairs_api
+        self._user_data_api = user_data_api
         self._flavors = Flavors(api)
         self._aliases: frozenset[str] | None = None
         self._lock = threading.Lock()
 
-    def list_servers(self, *, project_id: str | None = None) -> list[Server]:
+    def list_servers(self, *, project_id: str | None = None, name: str | None = None) -> list[Server]:
         """All servers, by our own loop of markers: Nova's ``next`` links lose the details (read only)."""
+        filters: dict[str, str]
         if project_id is None:
             filters = {"all_tenants": "1"}
         elif project_id == self._project_id():
             filters = {}
         else:
             filters = {"all_tenants": "1", "project_id": project_id}
-        found = [server_of(doc) for doc in all_pages(self._api, "servers", filters)]
+        if name is not None:
+            # a regular expression for whichever database: what could mean something there matches anything
+            filters = {**filters, "name": f"^{re.sub('[^A-Za-z0-9-]+', '.+', name)}$"}
+        docs = list(all_pages(self._api, "servers", filters))
+        untold = {doc.text("id") for doc in docs if VOLUMES_KEY not in doc}
+        found = [server_of(doc) for doc in docs]
         # unknown filters are dropped by Nova without a word
-        wanted = [server for server in found if project_id in (None, server.project_id)]
-        return self._api.wire.each(self._with_macs, wanted)
+        wanted = [server for server in found if project_id in (None, server.project_id) and name in (None, server.name)]
+        return self._api.wire.each(lambda server: self._completed(server, untold), wanted)
+
+    def list_locked(self) -> frozenset[str] | None:
+        """Ids of all locked servers, where microversion 2.9 tells them (read only)."""
+        api = self._locks_api()
+        if api is None:
+            return None
+        docs = all_pages(api, "servers", {"all_tenants": "1"})
+        return frozenset(doc.text("id") for doc in docs if doc.flag("locked", False))
+
+    def is_locked(self, server_id: str) -> bool | None:
+        """Whether a server is locked, where microversion 2.9 tells it (read only)."""
+        api = self._locks_api()
+        if api is None:
+            return None
+        doc = api.get(path("servers", server_id), f"see whether server {server_id} is locked").doc("server")
+        return doc.flag("locked", False)
 
     def get_server(self, server_id: str) -> Server:
         """One server by id (read only)."""
         doc = self._api.get(path("servers", server_id), f"read server {server_id}").doc("server")
-        return self._with_macs(server_of(doc))
+        return self._completed(server_of(doc), set() if VOLUMES_KEY in doc else {server_id})
 
     def find_server(self, server_id: str) -> Server | None:
         """One server by id, or None when it is gone (read only)."""
@@ -71,15 +116,27 @@ class NovaCompute(Compute):
 
     def create_server(self, spec: ServerSpec) -> str:
         """Ask for a server; never repeated by itself. Without ports the cloud picks a network and an address."""
+        networks = [{"port": port_id} for port_id in spec.port_ids]
+        networks += [{"uuid": network_id, "fixed_ip": address} for network_id, address in spec.fixed_ips]
         body: dict[str, Any] = {
             "name": spec.name, "flavorRef": spec.flavor_id, "imageRef": spec.image_id, "metadata": dict(spec.metadata),
-            "networks": [{"port": port_id} for port_id in spec.port_ids] or None, "key_name": spec.key_name,
+            "networks": networks or None, "key_name": spec.key_name,
+            "security_groups": [{"name": name} for name in spec.security_groups] or None,
             "availability_zone": spec.availability_zone, "config_drive": spec.config_drive or None,
+            "user_data": spec.user_data,
         }  # fmt: skip
         body = {key: value for key, value in body.items() if value is not None}
         # the answer carries the server's first root password
         reply = self._api.post("/servers", {"server": body}, f"create server '{spec.name}'", secret=True)
         return reply.doc().doc("server").text("id")
+
+    def find_user_data(self, server_id: str) -> str | None:
+        """A server's ``user_data``, where microversion 2.3 tells it (read only)."""
+        api = self._user_data_api()
+        if api is None:
+            return None
+        doc = api.get(path("servers", server_id), f"read user_data of server {server_id}").doc("server")
+        return doc.maybe_text("OS-EXT-SRV-ATTR:user_data") or ""
 
     def stop_server(self, server_id: str) -> None:
         """Shut a server down; it is looked at first, because stopping a stopped one is 400 or 409 by release."""
@@ -98,6 +155,18 @@ class NovaCompute(Compute):
         """Unlock a server."""
         doing = f"unlock server {server_id}"
         self._api.post(path("servers", server_id, "action"), {"unlock": None}, doing, repeatable=True)
+
+    def create_server_image(self, server_id: str, name: str, properties: Mapping[str, str]) -> str:
+        """Ask for a snapshot; never repeated by itself. Its id is in the answer's Location, on every release."""
+        body = {"createImage": {"name": name[:255], "metadata": dict(properties)}}
+        reply = self._api.post(path("servers", server_id, "action"), body, f"snapshot server {server_id}")
+        found = reply.headers.get("Location", "").rstrip("/").rpartition("/")[2]
+        if not found:
+            raise CloudError(
+                f"Cloud '{self._api.wire.cloud}' accepted the snapshot of server {server_id} without telling its id.",
+                remedy="delete the image in the cloud, then repeat.",
+            )
+        return found
 
     def delete_server(self, server_id: str) -> None:
         """Delete a server."""
@@ -160,20 +229,47 @@ class NovaCompute(Compute):
         """Delete a flavor."""
         self._flavors.delete(flavor_id)
 
-    def list_keypairs(self) -> list[Keypair]:
-        """Our own keypairs (read only)."""
-        docs = self._api.get("/os-keypairs", "list keypairs").docs("keypairs")
-        return [keypair_of(doc.doc("keypair"), self._user_id()) for doc in docs]
+    def handles_others_keypairs(self) -> bool:
+        """Whether Nova offers microversion 2.10."""
+        return self._keypairs_api() is not None
 
-    def create_keypair(self, name: str, public_key: str) -> Keypair:
-        """Import a public key."""
-        body = {"keypair": {"name": name, "public_key": public_key}}
-        reply = self._api.post("/os-keypairs", body, f"create keypair '{name}'")
-        return keypair_of(reply.doc().doc("keypair"), self._user_id())
+    def add_flavor_access(self, flavor_id: str, project_id: str) -> None:
+        """Let a project use a private flavor."""
+        self._flavors.add_access(flavor_id, project_id)
 
-    def delete_keypair(self, name: str) -> None:
-        """Delete one of our keypairs."""
-        self._api.delete(path("os-keypairs", name), f"delete keypair '{name}'")
+    def remove_flavor_access(self, flavor_id: str, project_id: str) -> None:
+        """Take a private flavor away from a project."""
+        self._flavors.remove_access(flavor_id, project_id)
+
+    def list_keypairs(self, *, user_id: str | None = None) -> list[Keypair]:
+        """Our own keypairs, or another user's (read only)."""
+        api, whose = self._keypairs(user_id)
+        docs = api.get("/os-keypairs", "list keypairs", **whose).docs("keypairs")
+        return [keypair_of(doc.doc("keypair"), user_id or self._user_id()) for doc in docs]
+
+    def create_keypair(self, name: str, public_key: str, *, user_id: str | None = None) -> Keypair:
+        """Import a public key, for us or for another user."""
+        api, whose = self._keypairs(user_id)
+        body = {"keypair": {"name": name, "public_key": public_key, **whose}}
+        reply = api.post("/os-keypairs", body, f"create keypair '{name}'")
+        return keypair_of(reply.doc().doc("keypair"), user_id or self._user_id())
+
+    def delete_keypair(self, name: str, *, user_id: str | None = None) -> None:
+        """Delete one of our keypairs, or of another user's."""
+        api, whose = self._keypairs(user_id)
+        query = f"?{urlencode(whose)}" if whose else ""
+        api.delete(path("os-keypairs", name) + query, f"delete keypair '{name}'")
+
+    def _keypairs(self, user_id: str | None) -> tuple[Service, dict[str, str]]:
+        if user_id is None:
+            return self._api, {}
+        api = self._keypairs_api()
+        if api is None:
+            raise CloudError(
+                f"Cloud '{self._api.wire.cloud}' shows and takes only our own keypairs, not those of user {user_id}.",
+                remedy="log in as that user: its Nova has no microversion 2.10.",
+            )
+        return api, {"user_id": user_id}
 
     def list_services(self) -> list[HostService]:
         """Nova's services (read only)."""
@@ -199,6 +295,29 @@ class NovaCompute(Compute):
         body = {"quota_set": dict(limits)}
         self._api.put(path("os-quota-sets", project_id), body, f"set the quota of project {project_id}")
 
+    def reset_quota(self, project_id: str) -> None:
+        """Give a project the default limits again."""
+        self._api.delete(path("os-quota-sets", project_id), f"reset the quota of project {project_id}")
+
+    def find_usage(self, project_id: str) -> Usage | None:
+        """Nova's own account of a project's use; of others only where an extension says so (read only)."""
+        own = project_id == self._project_id()
+        if not own and not self.find_extension(_TELLS_USAGE):
+            return None
+        params = {} if own else {"tenant_id": project_id}
+        answer = self._api.get("/limits", f"read what project {project_id} uses", **params)
+        return usage_of(answer.doc("limits").doc("absolute"), project_id)
+
+    def list_availability_zones(self) -> list[AvailabilityZone]:
+        """Zones to boot into: Nova's plain list leaves its internal one out (read only)."""
+        return [
+            zone_of(doc) for doc in self._api.get("/os-availability-zone", "list zones").docs("availabilityZoneInfo")
+        ]
+
+    def list_aggregates(self) -> list[Aggregate]:
+        """All host aggregates (read only)."""
+        return [aggregate_of(doc) for doc in self._api.get("/os-aggregates", "list aggregates").docs("aggregates")]
+
     def find_extension(self, alias: str) -> bool:
         """Whether Nova announces that extension; the list is asked for once (read only)."""
         return alias in self.extensions()
@@ -210,6 +329,16 @@ class NovaCompute(Compute):
                 docs = self._api.get("/extensions", "list extensions").docs("extensions")
                 self._aliases = frozenset(doc.text("alias") for doc in docs)
             return self._aliases
+
+    def _completed(self, server: Server, untold: Collection[str]) -> Server:
+        """A server with what Grizzly's records leave out; ``untold``: ids of those whose volumes are not in it."""
+        server = self._with_macs(server)
+        if server.id not in untold:
+            return server
+        doing = f"list volumes of server {server.id}"
+        answer = self._api.maybe(path("servers", server.id, "os-volume_attachments"), doing)
+        attached = answer.docs("volumeAttachments") if answer is not None else []
+        return replace(server, volume_ids=tuple(doc.text("volumeId") for doc in attached))
 
     def _with_macs(self, server: Server) -> Server:
         # Grizzly's addresses carry no MAC, and its list of interfaces no network: clear with one interface only

@@ -14,6 +14,7 @@ from openstack.config import OpenStackConfig
 from openstack.config.cloud_region import CloudRegion
 
 from pumphouse.clouds.cloud import Tls
+from pumphouse.clouds.login import KINDS
 from pumphouse.errors import SiteError
 
 _EXAMPLE = "compare with the example in the README, section 'Real clouds'."
@@ -46,6 +47,11 @@ def load_region(cloud_name: str, clouds_yaml: Path | None) -> tuple[CloudRegion,
         with warnings.catch_warnings():
             # openstacksdk 4 warns of its own InfluxDB option on every load, used or not; what matters raises
             warnings.simplefilter("ignore")
+            # its own plugins for these want what no clouds.yaml of an old cloud has (a domain for v3password), or
+            # refuse what each of them has (a project_name for v2token); ours are made in `login`
+            region = config.get_one(cloud=cloud_name, validate=False)
+            if str(region.config.get("auth_type") or "password") in KINDS:
+                return region, where
             return config.get_one(cloud=cloud_name), where
     except ksa.MissingRequiredOptions as error:
         missing = ", ".join(f"auth.{option.dest}" for option in error.options)
@@ -114,6 +120,8 @@ def check_auth(auth: dict[str, Any], kind: str, cloud_name: str, where: str) -> 
             ("password", ("password",)),
             ("project_name", ("project_name", "project_id", "tenant_name", "tenant_id")),
         ]
+    elif kind in KINDS:
+        wanted += [("token", ("token",)), ("project_name", ("project_name", "project_id", "tenant_name", "tenant_id"))]
     missing = [f"auth.{name}" for name, keys in wanted if not any(auth.get(key) for key in keys)]
     if missing:
         raise SiteError(

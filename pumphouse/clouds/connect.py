@@ -7,10 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import urllib3
+
 from pumphouse.clouds.cloud import OpenStackCloud, new_session
 from pumphouse.clouds.config import check_auth, load_region, tls_of
-from pumphouse.clouds.discovery import explore
+from pumphouse.clouds.discovery import explore, identity_versions
 from pumphouse.clouds.http import Notice, Secrets, Wire
+from pumphouse.clouds.login import AUTH_KEYS, KINDS, Login
+from pumphouse.clouds.pairing import require_two_clouds
 from pumphouse.errors import SiteError
 from pumphouse.site import Site
 
@@ -25,6 +29,7 @@ def connect(
     clouds_yaml: Path | None = None,
     timeout_s: float = 60,
     notice: Notice | None = None,
+    release: str = "",
     sleep: Callable[[float], None] = time.sleep,
 ) -> OpenStackCloud:
     """Log in to a cloud of clouds.yaml and find out what it is (read only).
@@ -33,6 +38,7 @@ def connect(
     :param clouds_yaml: the file; ``secure.yaml`` beside it is read too. None: where openstacksdk looks.
     :param timeout_s: bound of each HTTP call, in seconds.
     :param notice: told, in a sentence, when a call waits for a rate limit or is repeated; else it is logged.
+    :param release: what site.yaml calls a source whose release the API does not tell.
     :raises SiteError: the file, the cloud or one of its keys is missing or wrong.
     :raises CloudUnreachable: no answer; names the address.
     :raises CloudAuthError: the credentials are refused.
@@ -40,19 +46,30 @@ def connect(
     if side not in _SIDES:
         raise ValueError(f"side must be one of {_SIDES}, not {side!r}")
     region, where = load_region(cloud_name, clouds_yaml)
-    auth: dict[str, Any] = region.config.get("auth") or {}
-    check_auth(auth, str(region.config.get("auth_type") or "password"), cloud_name, where)
+    # before `auth` had a section of its own these keys stood beside it, and openstacksdk still reads them there
+    auth: dict[str, Any] = {key: region.config[key] for key in AUTH_KEYS if region.config.get(key)}
+    auth |= region.config.get("auth") or {}
+    kind = str(region.config.get("auth_type") or "password")
+    check_auth(auth, kind, cloud_name, where)
     tls = tls_of(region, cloud_name, where)
+    if tls.verify is False:
+        # said once, as the finding `tls-off`, instead of at every call on stderr
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     secrets = Secrets()
     for key in ("password", "token", "application_credential_secret", "passcode"):
         secrets.add(str(auth[key]) if auth.get(key) else None)
-    overrides = {service: url for service in _SERVICES if (url := region.get_endpoint(service))}
+    overrides = {service: str(url) for service in _SERVICES if (url := region.get_endpoint(service))}
+    # asked of the file and not of get_endpoint(), which makes auth_url an override wherever it knows no project_name
+    if identity_url := region.config.get("identity_endpoint_override"):
+        overrides["identity"] = str(identity_url)
+    session = new_session(None, tls)
     wire = Wire(
         cloud=cloud_name,
-        session=new_session(region.get_auth(), tls),
+        session=session,
         auth_url=str(auth["auth_url"]),
         region=region.region_name or None,
         interface=str(region.get_interface() or "public"),
+        interfaces={service: str(region.get_interface(service) or "public") for service in _SERVICES},
         overrides=overrides,
         timeout_s=timeout_s,
         secrets=secrets,
@@ -60,9 +77,16 @@ def connect(
         sleep=sleep,
     )
     try:
+        identity = identity_versions(wire)
+        if kind in KINDS:
+            login = Login(cloud_name, kind, auth, str(region.config.get("identity_api_version") or ""))
+            session.auth = login.plugin(login.version(identity))
+        else:
+            session.auth = region.get_auth()
         _require_project(wire, where)
         image_api = region.get_api_version("image")
-        layout = explore(wire, image_api=image_api.partition(".")[0] if image_api else None)
+        image_api = str(image_api).partition(".")[0] if image_api else None
+        layout = explore(wire, image_api=image_api, identity=identity, release=release)
     except BaseException:
         wire.close()
         raise
@@ -73,14 +97,24 @@ def connect(
 def connect_site(
     site: Site, *, timeout_s: float = 60, notice: Notice | None = None
 ) -> tuple[OpenStackCloud, OpenStackCloud]:
-    """Log in to a site's source and destination (read only). Raises what :func:`connect` raises."""
-    source = connect(site.source_cloud, side="source", clouds_yaml=site.clouds_yaml, timeout_s=timeout_s, notice=notice)
+    """Log in to a site's source and destination (read only). Raises what :func:`connect` raises.
+
+    :raises CloudError: when the two are one and the same cloud, or one of them has no network service.
+    """
+    source = connect(
+        site.source_cloud, side="source", clouds_yaml=site.clouds_yaml, timeout_s=timeout_s, notice=notice,
+        release=site.source_release,
+    )  # fmt: skip
+    destination = None
     try:
         destination = connect(
             site.destination_cloud, side="destination", clouds_yaml=site.clouds_yaml, timeout_s=timeout_s, notice=notice
         )
+        require_two_clouds(source, destination)
     except BaseException:
-        source.close()
+        for cloud in (source, destination):
+            if cloud is not None:
+                cloud.close()
         raise
     return source, destination
 

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from pumphouse.clouds.http import Service, Wire
 from pumphouse.clouds.parse import Doc, root_of
-from pumphouse.errors import ApiError, CloudError
-
-_ICEHOUSE = (
-    "os-server-external-events",
-    "os-server-groups",
-    "os-extended-hypervisors",
-    "os-preserve-ephemeral-rebuild",
-)
-_HAVANA = ("os-migrations", "os-shelve", "OS-EXT-IPS-MAC", "OS-SRV-USG", "os-extended-volumes")
-_BY_MICROVERSION = {3: "kilo", 12: "liberty", 25: "mitaka", 38: "newton", 42: "ocata"}
-"""The last microversion of those releases that had both nova-network and microversions."""
+from pumphouse.clouds.releases import may_have_nova_network, release_by_extensions, release_by_microversion
+from pumphouse.errors import ApiError, CloudAuthError, CloudError
 
 Version = tuple[int, int]
 
@@ -44,8 +36,12 @@ class Layout:
     image_v1: Version | None
     compute_maximum: Version | None
     network_root: str | None
+    network_service: str
     release: str | None
     evidence: tuple[str, ...] = field(default_factory=tuple)
+    identity_versions: tuple[str, ...] = ()
+    image_versions: tuple[str, ...] = ()
+    extensions: frozenset[str] | None = None
 
     @property
     def identity_api(self) -> str:
@@ -64,15 +60,16 @@ class Layout:
         return "v2" if self.compute_maximum is None else f"v2.1 (microversions to {_dotted(self.compute_maximum)})"
 
 
-def explore(wire: Wire, *, image_api: str | None) -> Layout:
-    """Ask Keystone, Glance and Nova for their versions (read only).
+def explore(wire: Wire, *, image_api: str | None, identity: list[ApiVersion], release: str = "") -> Layout:
+    """Ask Glance, Nova and the catalog what they are (read only).
 
     :param image_api: clouds.yaml's ``image_api_version``; "1" keeps us from using v2.
-    :raises CloudError: when a service that we need is missing or does not answer.
+    :param identity: Keystone's versions, as :func:`identity_versions` found them.
+    :param release: what site.yaml calls the release, for a cloud that does not tell.
+    :raises CloudError: when a service that we need is missing or does not answer, or the release is another one.
     """
     evidence: list[str] = []
     identity_root = root_of(wire.auth_url)
-    identity = _versions(wire, "identity", identity_root)
     evidence += [f"keystone offers {one.id} (updated {one.updated[:10] or 'unknown'})" for one in identity]
     has_v3 = any(one.number[0] == 3 for one in identity) or (not identity and _answers(wire, f"{identity_root}/v3"))
 
@@ -91,10 +88,25 @@ def explore(wire: Wire, *, image_api: str | None) -> Layout:
     evidence += [f"glance offers {one.id} ({one.status})" for one in image if one.status == "CURRENT"]
 
     compute_root = root_of(required(wire, "compute"))
-    maximum = max((one.maximum for one in _versions(wire, "compute", compute_root) if one.maximum), default=None)
+    nova = _versions(wire, "compute", compute_root) or _versions(wire, "compute", _versioned(required(wire, "compute")))
+    maximum = max((one.maximum for one in nova if one.maximum), default=None)
     network = wire.catalog_url("network")
-    release, why = _release(wire, maximum)
-    evidence += why
+    compute = Service(wire, "compute", lambda: required(wire, "compute"))
+    extensions, found, why = _release(compute, maximum)
+    evidence.append(why)
+    if network is not None:
+        network_service = "neutron"
+        evidence.append(f"the catalog has a network service at {root_of(network)}")
+    else:
+        network_service, why = _network_service(compute, maximum)
+        evidence.append(why)
+    if release and found not in (None, release):
+        raise CloudError(
+            f"Cloud '{wire.cloud}': site.yaml calls it {release}, but it is {found}: {'; '.join(evidence)}.",
+            remedy="take `source.release` out of site.yaml: it is for clouds that do not tell.",
+        )
+    if release and found is None:
+        evidence.append(f"site.yaml says {release}")
     return Layout(
         identity_root=identity_root,
         has_v3=has_v3,
@@ -103,9 +115,21 @@ def explore(wire: Wire, *, image_api: str | None) -> Layout:
         image_v1=image_v1,
         compute_maximum=maximum,
         network_root=root_of(network) if network is not None else None,
-        release=release,
+        network_service=network_service,
+        release=found or release or None,
         evidence=tuple(evidence),
+        identity_versions=_sorted(identity),
+        image_versions=_sorted(image),
+        extensions=extensions,
     )
+
+
+def identity_versions(wire: Wire) -> list[ApiVersion]:
+    """Keystone's versions, asked without a token at the root of ``auth_url``; none where it keeps that from us.
+
+    :raises CloudUnreachable: when nothing answers there.
+    """
+    return _versions(wire, "identity", root_of(wire.auth_url))
 
 
 def required(wire: Wire, service: str) -> str:
@@ -141,26 +165,33 @@ def version_list(doc: Doc) -> list[ApiVersion]:
     return found
 
 
-def release_by_extensions(aliases: frozenset[str]) -> tuple[str, str]:
-    """(release, evidence) of a Nova without microversions, from what it announces."""
-    for release, marks in (("icehouse", _ICEHOUSE), ("havana", _HAVANA)):
-        found = [mark for mark in marks if mark in aliases]
-        if found:
-            return release, f"nova announces {', '.join(found)}"
-    return "grizzly", f"nova announces neither {' nor '.join((_ICEHOUSE[0], _HAVANA[0]))}"
-
-
-def _release(wire: Wire, maximum: Version | None) -> tuple[str | None, list[str]]:
+def _release(compute: Service, maximum: Version | None) -> tuple[frozenset[str] | None, str | None, str]:
     if maximum is not None:
-        said = f"nova offers microversions to {_dotted(maximum)}"
-        return _BY_MICROVERSION.get(maximum[1], f"nova {_dotted(maximum)}"), [said]
-    compute = Service(wire, "compute", lambda: required(wire, "compute"))
+        release, said = release_by_microversion(maximum)
+        return None, release, said
     try:
         docs = compute.get("/extensions", "list extensions").docs("extensions")
     except ApiError as error:
-        return None, [f"nova does not list its extensions (HTTP {error.status})"]
-    release, said = release_by_extensions(frozenset(doc.text("alias") for doc in docs))
-    return release, [said]
+        return None, None, f"nova does not list its extensions (HTTP {error.status})"
+    aliases = frozenset(doc.text("alias") for doc in docs)
+    return aliases, *release_by_extensions(aliases)
+
+
+def _network_service(compute: Service, maximum: Version | None) -> tuple[str, str]:
+    """Whether there is a nova-network behind a catalog without Neutron."""
+    nothing = "the catalog has no network service"
+    if not may_have_nova_network(maximum):
+        return "none", f"{nothing}, and this Nova is too new for nova-network"
+    try:
+        networks = compute.get("/os-networks", "list networks").docs("networks")
+    except ApiError as error:
+        if error.status == HTTPStatus.FORBIDDEN:
+            return "nova-network", f"{nothing}; nova keeps its networks from this user"
+        return "none", f"{nothing}, and nova has no networks of its own (os-networks answers {error.status})"
+    if networks and not any("cidr" in doc and doc.text("cidr") != "None" for doc in networks):
+        # Nova passes the question on to a Neutron that the catalog does not name, and gets no addresses
+        return "none", f"{nothing}, and nova's networks have no addresses: they are those of a Neutron"
+    return "nova-network", f"{nothing}; nova tells of {len(networks)} network{'' if len(networks) == 1 else 's'}"
 
 
 def _versions(wire: Wire, service: str, root: str) -> list[ApiVersion]:
@@ -168,8 +199,14 @@ def _versions(wire: Wire, service: str, root: str) -> list[ApiVersion]:
     try:
         reply = api.call("GET", "/", f"read the versions of {service}", repeatable=True, accept=(300,), anonymous=True)
         return version_list(reply.doc())
-    except ApiError:
+    except (ApiError, CloudAuthError):
         return []
+
+
+def _versioned(url: str) -> str:
+    """An address up to its version: where a proxy hides the root, a current Nova tells of itself there."""
+    match = re.match(r"(.*?/v\d+(?:\.\d+)?)(?=/|$)", url)
+    return match.group(1) if match else url
 
 
 def _answers(wire: Wire, url: str) -> bool:
@@ -179,6 +216,10 @@ def _answers(wire: Wire, url: str) -> bool:
     except ApiError:
         return False
     return True
+
+
+def _sorted(versions: list[ApiVersion]) -> tuple[str, ...]:
+    return tuple(one.id for one in sorted(versions, key=lambda one: one.number))
 
 
 def _highest(versions: list[ApiVersion], major: int) -> Version | None:

@@ -7,6 +7,8 @@ import http
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pumphouse.errors import ApiError, CloudAuthError, CloudError, Conflict, NotFound, QuotaExceeded, RateLimited
@@ -17,6 +19,12 @@ _QUOTA = re.compile(
     r"quota\b.*\bexceed|exceed\w*\b.*\bquota|over.?quota|maximum number of|too many (?!requests)|limit exceeded",
     re.IGNORECASE,
 )
+_RESOURCE = re.compile(
+    r"quota exceeded for (?:resources: )?\[?'?(\w+(?:'?, ?'?\w+)*)|(?:maximum number of|too many) ([a-z ]{3,30})",
+    re.IGNORECASE,
+)
+_LIMIT_WORDS = re.compile(rb"Only (\d{1,9}) (\w+) request\(s\) can be made to (.{1,80}?) every (\w+)\.")
+_UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _POLICY = re.compile(r"policy|not authorized|not permitted", re.IGNORECASE)
 
 
@@ -40,8 +48,11 @@ def request_id(headers: Mapping[str, str]) -> str | None:
     return headers.get("x-openstack-request-id") or headers.get("x-compute-request-id")
 
 
-def retry_after_s(headers: Mapping[str, str], body: bytes = b"") -> float | None:
-    """Seconds to wait, from ``Retry-After`` or old Nova's ``retryAfter``; None when not told."""
+def retry_after_s(headers: Mapping[str, str], body: bytes = b"", *, now: datetime | None = None) -> float | None:
+    """Seconds to wait, from ``Retry-After`` (RFC 9110: seconds or a date) or old Nova's ``retryAfter``; None: not told.
+
+    :param now: the time to compare a date with where the answer has no ``Date`` of its own.
+    """
     told: Any = headers.get("retry-after")
     if told is None and b"retryAfter" in body:
         match = re.search(rb'"retryAfter"\s*:\s*"?(\d{1,9})', body)
@@ -49,8 +60,20 @@ def retry_after_s(headers: Mapping[str, str], body: bytes = b"") -> float | None
     try:
         seconds = float(told)
     except (TypeError, ValueError):
-        return None
+        then = _date(told)
+        if then is None:
+            return None
+        # the service's own clock, which may be wrong, is what its date is counted from
+        seconds = max(0.0, (then - (_date(headers.get("date")) or now or datetime.now(UTC))).total_seconds())
     return seconds if 0 <= seconds < 1e9 else None
+
+
+def _date(text: Any) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def api_error(
@@ -73,16 +96,30 @@ def api_error(
     if status in (413, 429) or (status in (403, 409) and _QUOTA.search(words) and not _POLICY.search(words)):
         wait_s = retry_after_s(headers, body)
         if status in (413, 429) and _is_rate(status, words, body, wait_s):
+            reason, interval_s = _limit(body)
             return RateLimited(
                 message,
                 status=status,
                 retry_after_s=wait_s or 0.0,
+                interval_s=interval_s,
+                reason=reason or words.rstrip("."),
                 request_id=rid,
-                remedy="wait, then repeat the call.",
+                remedy=f"wait {wait_s or 0:.0f} s, then repeat; or raise that limit (api-paste.ini of Nova).",
             )
-        return QuotaExceeded(
-            message, status=status, request_id=rid, remedy="raise that quota of the project, or free some of it."
+        if status == 413 and body.lstrip()[:1] == b"<" and not _QUOTA.search(words):
+            return ApiError(
+                message,
+                status=status,
+                request_id=rid,
+                remedy="the request is too large for the service or for a proxy before it: raise the limit there.",
+            )
+        resource = _RESOURCE.search(words)
+        which = (
+            f"the project's quota of {resource.group(1) or resource.group(2)}"
+            if resource
+            else "that quota of the project"
         )
+        return QuotaExceeded(message, status=status, request_id=rid, remedy=f"raise {which}, or free some of it.")
     if status == 404:
         return NotFound(
             message, status=status, request_id=rid, remedy="check the id, and that this user may see the object."
@@ -99,6 +136,15 @@ def _is_rate(status: int, words: str, body: bytes, wait_s: float | None) -> bool
     if _RATE.search(words) or _RATE.search(body[:65536].decode("utf-8", "replace")):
         return True
     return not _QUOTA.search(words) and (status == 429 or bool(wait_s))
+
+
+def _limit(body: bytes) -> tuple[str, float]:
+    """Nova's sentence on the limit, and how far apart it lets requests be (0: it does not say)."""
+    match = _LIMIT_WORDS.search(body[:65536])
+    if match is None:
+        return "", 0.0
+    number, unit = int(match.group(1)), _UNITS_S.get(match.group(4).decode().lower(), 0)
+    return match.group(0).decode("utf-8", "replace").rstrip("."), unit / number if number else 0.0
 
 
 def _remedy(status: int) -> str:

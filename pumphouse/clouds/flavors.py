@@ -61,16 +61,25 @@ class Flavors:
         """Delete a flavor."""
         self._api.delete(path("flavors", flavor_id), f"delete flavor {flavor_id}")
 
+    def add_access(self, flavor_id: str, project_id: str) -> None:
+        """Let a project use a private flavor."""
+        self._change_access(flavor_id, "addTenantAccess", project_id)
+
+    def remove_access(self, flavor_id: str, project_id: str) -> None:
+        """Take a private flavor away from a project."""
+        self._change_access(flavor_id, "removeTenantAccess", project_id)
+
     def _complete(self, flavor: Flavor) -> Flavor:
         answer = self._api.maybe(path("flavors", flavor.id, "os-extra_specs"), f"read specs of flavor {flavor.id}")
         specs = answer.mapping("extra_specs") if answer is not None else {}
         return replace(flavor, extra_specs=specs, access_project_ids=self._access(flavor))
 
     def _access(self, flavor: Flavor) -> tuple[str, ...]:
-        if flavor.is_public:
-            return ()
-        doing = f"read the access list of flavor {flavor.id}"
-        answer = self._api.maybe(path("flavors", flavor.id, "os-flavor-access"), doing)
+        return () if flavor.is_public else self._projects(flavor.id)
+
+    def _projects(self, flavor_id: str) -> tuple[str, ...]:
+        doing = f"read the access list of flavor {flavor_id}"
+        answer = self._api.maybe(path("flavors", flavor_id, "os-flavor-access"), doing)
         return tuple(doc.text("tenant_id") for doc in answer.docs("flavor_access")) if answer is not None else ()
 
     def _set_access(self, flavor: Flavor) -> None:
@@ -79,9 +88,12 @@ class Flavors:
         changes = [("addTenantAccess", one) for one in wanted if one not in there]
         changes += [("removeTenantAccess", one) for one in there if one not in wanted]
         for action, project_id in changes:
-            doing = f"set the access list of flavor {flavor.id}"
-            try:
-                self._api.post(path("flavors", flavor.id, "action"), {action: {"tenant": project_id}}, doing)
-            except (Conflict, NotFound):
-                if (project_id in self._access(flavor)) != (action == "addTenantAccess"):
-                    raise
+            self._change_access(flavor.id, action, project_id)
+
+    def _change_access(self, flavor_id: str, action: str, project_id: str) -> None:
+        doing = f"set the access list of flavor {flavor_id}"
+        try:
+            self._api.post(path("flavors", flavor_id, "action"), {action: {"tenant": project_id}}, doing)
+        except (Conflict, NotFound):
+            if (project_id in self._projects(flavor_id)) != (action == "addTenantAccess"):
+                raise

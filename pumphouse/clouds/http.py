@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import requests
@@ -16,8 +17,9 @@ from keystoneauth1 import exceptions as ksa
 from keystoneauth1.access import AccessInfo
 from keystoneauth1.session import Session
 
+from pumphouse.clouds.failures import cause_of, first_line, hopeless, never_sent, timed_out
 from pumphouse.clouds.faults import api_error, fault_text, request_id, retry_after_s
-from pumphouse.clouds.parse import Doc, decode
+from pumphouse.clouds.parse import Doc, decode, root_of
 from pumphouse.clouds.trace import note
 from pumphouse.errors import (
     ApiError,
@@ -34,11 +36,16 @@ Sleep = Callable[[float], None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+RATE_WORDS = "limits our rate"
+"""What the line says that tells people why nothing happens for a while."""
+
 _log = logging.getLogger(__name__)
 _TRANSIENT = frozenset({500, 502, 503, 504})
 _ATTEMPTS = 4
 _TIMEOUTS = 2
-_RATE_BUDGET_S = 300.0
+_RATE_BUDGET_S = 600.0
+"""How long one call waits for rate limits altogether: for Grizzly's ten a minute, dozens may be in the queue."""
+_UPLOAD_S = 300.0
 _CONNECT_S = 10.0
 _WORDS_404 = frozenset({"image"})
 """Services whose own "no such object" is HTML; the others say it in JSON, so that HTML there is a proxy's word."""
@@ -75,10 +82,11 @@ class Secrets:
 class Reply:
     """A successful answer."""
 
-    __slots__ = ("_where", "response")
+    __slots__ = ("_where", "request_id", "response")
 
-    def __init__(self, response: requests.Response, where: str) -> None:
+    def __init__(self, response: requests.Response, where: str, request_id: str | None = None) -> None:
         self.response = response
+        self.request_id = request_id
         self._where = where
 
     @property
@@ -96,7 +104,7 @@ class Reply:
 
         :raises CloudError: when there is something else.
         """
-        return decode(self.response.content, self._where)
+        return decode(self.response.content, self._where, self.request_id)
 
 
 class Wire:
@@ -117,6 +125,7 @@ class Wire:
         overrides: Mapping[str, str],
         timeout_s: float,
         secrets: Secrets,
+        interfaces: Mapping[str, str] | None = None,
         notice: Notice | None = None,
         sleep: Sleep = time.sleep,
     ) -> None:
@@ -124,12 +133,14 @@ class Wire:
         self.auth_url = auth_url
         self.region = region
         self.interface = interface
+        self.interfaces = dict(interfaces or {})
         self.overrides = dict(overrides)
         self.timeout_s = timeout_s
         self.secrets = secrets
         self.session = session
         self.notice: Notice = notice or _log.warning
         self.sleep = sleep
+        self._queue = Queue()
         self._local = threading.local()
         self._catalog: dict[tuple[str, str], str | None] = {}
         session.timeout = timeout_s
@@ -141,8 +152,8 @@ class Wire:
         """The same cloud as somebody else; nothing is asked yet."""
         return Wire(
             cloud=self.cloud, session=session, auth_url=self.auth_url, region=self.region, interface=self.interface,
-            overrides=self.overrides, timeout_s=self.timeout_s, secrets=self.secrets, notice=self.notice,
-            sleep=self.sleep,
+            overrides=self.overrides, timeout_s=self.timeout_s, secrets=self.secrets, interfaces=self.interfaces,
+            notice=self.notice, sleep=self.sleep,
         )  # fmt: skip
 
     @property
@@ -168,11 +179,23 @@ class Wire:
 
         return self._persist(once, "log in", repeatable=True)
 
+    def log_in_once(self) -> None:
+        """Ask for a token, once: whether Keystone answers at all may be the question.
+
+        :raises CloudAuthError: when the credentials are refused.
+        :raises CloudUnreachable: when Keystone does not answer.
+        """
+        try:
+            access = self.session.auth.get_access(self.session)
+        except Exception as error:
+            raise self._foreign(error, self.auth_url, "log in", "identity") from error
+        self.secrets.add(access.auth_token)
+
     def catalog_url(self, service: str, interface: str | None = None) -> str | None:
         """The service's address: clouds.yaml's override, else the catalog's; None when there is none."""
         if interface is None and service in self.overrides:
             return self.overrides[service]
-        key = (service, interface or self.interface)
+        key = (service, interface or self.interfaces.get(service) or self.interface)
         if key not in self._catalog:
             self._catalog[key] = (
                 self.access().service_catalog.url_for(service_type=service, interface=key[1], region_name=self.region)
@@ -228,7 +251,7 @@ class Wire:
                headers: Mapping[str, str]) -> Reply:  # fmt: skip
         """Stream a body once; with a fresh token, because the body could not be sent again from its start."""
         self.access()
-        wait_s = max(self.timeout_s, _RATE_BUDGET_S)
+        wait_s = max(self.timeout_s, _UPLOAD_S)
         return self._once(
             method, url, doing, service, (),
             data=chunks, headers=dict(headers), log=False, authenticated=True, redirect=False,
@@ -273,7 +296,7 @@ class Wire:
                     remedy="the object may well exist; look for a proxy before the service, or a wrong endpoint.",
                 )
             raise api_error(response.status_code, response.headers, body, intro=intro, text=text)
-        return Reply(response, f"Cloud '{self.cloud}' ({service}), asked to {doing},")
+        return Reply(response, f"Cloud '{self.cloud}' ({service}), asked to {doing},", self._local.request_id)
 
     def _persist(self, once: Callable[[], Result], doing: str, *, repeatable: bool) -> Result:
         waited_s = 0.0
@@ -281,7 +304,7 @@ class Wire:
         def worth_it(state: tenacity.RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
             if isinstance(error, RateLimited):
-                return waited_s + wait_s(state) <= _RATE_BUDGET_S
+                return waited_s + max(1.0, error.retry_after_s) <= _RATE_BUDGET_S
             if state.attempt_number >= _ATTEMPTS:
                 return False
             if isinstance(error, CloudAuthError):
@@ -289,60 +312,98 @@ class Wire:
                 # nothing was done. A refused login, which has a cause, stays refused.
                 return error.__cause__ is None and state.attempt_number < _ATTEMPTS - 1
             if isinstance(error, CloudUnreachable):
-                again = not _hopeless(error) and (not _timed_out(error) or state.attempt_number < _TIMEOUTS)
-                return again and (repeatable or _never_sent(error))
+                again = not hopeless(error) and (not timed_out(error) or state.attempt_number < _TIMEOUTS)
+                return again and (repeatable or never_sent(error))
             return repeatable and isinstance(error, ApiError) and error.status in _TRANSIENT
 
         def wait_s(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
             if isinstance(error, RateLimited):
+                # a request that was refused for its rate was not carried out, so that repeating a write is harmless
                 return max(1.0, error.retry_after_s)
             if isinstance(error, CloudAuthError):
                 return 1.1
             return float(tenacity.wait_random_exponential(multiplier=0.5, max=5.0)(state))
 
-        def tell(state: tenacity.RetryCallState) -> None:
+        def pause(told_s: float) -> None:
             nonlocal waited_s
-            error = state.outcome.exception() if state.outcome else None
-            pause_s = state.next_action.sleep if state.next_action else 0.0
-            if isinstance(error, RateLimited):
+            error = refused
+            if not isinstance(error, RateLimited):
+                self.sleep(told_s)
+                return
+            with self._queue.place(error.interval_s or told_s) as before_us_s:
+                pause_s = told_s + before_us_s
                 waited_s += pause_s
-                self.notice(f"Cloud '{self.cloud}' limits our rate: waiting {pause_s:.0f} s before we {doing}.")
-            else:
-                message = error.message if isinstance(error, CloudError) else str(error)
-                self.notice(f"{message} Repeating in {pause_s:.1f} s (attempt {state.attempt_number + 1}).")
+                self.notice(
+                    f"Cloud '{self.cloud}' {RATE_WORDS}: waiting {pause_s:.0f} s before we {doing} ({error.reason})."
+                )
+                self.sleep(pause_s)
+
+        refused: BaseException | None = None
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            nonlocal refused
+            refused = state.outcome.exception() if state.outcome else None
+            if isinstance(refused, RateLimited):
+                return
+            pause_s = state.next_action.sleep if state.next_action else 0.0
+            message = refused.message if isinstance(refused, CloudError) else str(refused)
+            self.notice(f"{message} Repeating in {pause_s:.1f} s (attempt {state.attempt_number + 1}).")
 
         retrying = tenacity.Retrying(
-            retry=worth_it, wait=wait_s, before_sleep=tell, sleep=self.sleep, reraise=True, stop=tenacity.stop_never
+            retry=worth_it, wait=wait_s, before_sleep=tell, sleep=pause, reraise=True, stop=tenacity.stop_never
         )
         return retrying(once)
 
     def _foreign(self, error: Exception, url: str, doing: str, service: str) -> CloudError:
         intro = f"Cloud '{self.cloud}' could not {doing}: {service}"
         place = url.partition("?")[0]
-        words = self.secrets.redact(_first_line(error))
         if isinstance(error, CloudError):
             return error
         if isinstance(error, ksa.HttpError):
             headers = requests.structures.CaseInsensitiveDict(getattr(error.response, "headers", None) or {})
             text = self.secrets.redact(" ".join(str(error.message).split()))[:300]
-            return api_error(int(error.http_status or 500), headers, b"", intro=intro, text=text)
-        if isinstance(error, ksa.SSLError | requests.exceptions.SSLError):
-            return CloudUnreachable(
-                f"{intro} at {place} failed the TLS check: {words}.",
-                remedy="give the cloud's CA as `cacert` in clouds.yaml, or correct the address.",
-            )
-        if isinstance(error, ksa.ConnectTimeout | ksa.ConnectFailure | ksa.DiscoveryFailure | ksa.ConnectionError
-                      | requests.RequestException | urllib3.exceptions.HTTPError | OSError):  # fmt: skip
-            return CloudUnreachable(
-                f"{intro} does not answer at {place}: {words}.",
-                remedy="check the address (clouds.yaml, or the cloud's catalog), the network and the service itself.",
-            )
+            body = getattr(error.response, "content", b"") or b""
+            refused = api_error(int(error.http_status or 500), headers, body, intro=intro, text=text)
+            if isinstance(refused, CloudAuthError):
+                # every release gives this one answer to all of these, so that nobody can guess names
+                refused.remedy = (
+                    "check user, password and project of this cloud in clouds.yaml and secure.yaml, and that user and "
+                    "project are enabled: Keystone does not tell which of them is wrong."
+                )
+            return refused
+        words = self.secrets.redact(first_line(error))
         if isinstance(error, ksa.MissingAuthPlugin | ksa.AuthorizationFailure | ksa.AuthPluginException):
             return CloudAuthError(f"{intro} login failed: {words}.", remedy="check the `auth` section in clouds.yaml.")
+        cause = cause_of(error, place)
+        if cause is not None:
+            why, remedy = cause
+            if not url.startswith(root_of(self.auth_url)):
+                remedy += f" Where the catalog's address cannot be reached from here: `{service}_endpoint_override`."
+            return CloudUnreachable(f"{intro} {why.format(place=place, words=words)}.", remedy=remedy)
         return CloudError(
             f"{intro} failed: {type(error).__name__}: {words}.", remedy="check this cloud in clouds.yaml."
         )
+
+
+class Queue:
+    """Who waits for a rate limit: all of them would be let in at once, and all but the first be refused again."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def place(self, interval_s: float) -> Iterator[float]:
+        """Take a place; yields the seconds for those who are before us, ``interval_s`` each."""
+        with self._lock:
+            before_us_s = self._waiting * interval_s
+            self._waiting += 1
+        try:
+            yield before_us_s
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
 
 class Service:
@@ -419,55 +480,10 @@ def chunks_of(response: requests.Response, chunk_bytes: int) -> Iterator[bytes]:
         yield from response.iter_content(chunk_bytes)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise CloudUnreachable(
-            f"The stream from {response.url} broke: {_first_line(error)}.", remedy="repeat the transfer."
+            f"The stream from {response.url} broke: {first_line(error)}.", remedy="repeat the transfer."
         ) from error
     finally:
         response.close()
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    todo: list[object] = [error]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            todo += [one.__cause__, getattr(one, "reason", None), *one.args]
-            # only what keystoneauth translated: any other context may be an older error that is just being handled
-            if isinstance(one, ksa.ClientException) and isinstance(one.__context__, requests.RequestException):
-                todo.append(one.__context__)
-
-
-def _never_sent(error: BaseException) -> bool:
-    kinds = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, ConnectionRefusedError)
-    return any(isinstance(one, kinds) for one in _chain(error))
-
-
-def _timed_out(error: BaseException) -> bool:
-    kinds = (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)
-    # urllib3 counts a refused connection among its timeouts
-    refused = any(isinstance(one, urllib3.exceptions.NewConnectionError) for one in _chain(error))
-    return not refused and any(isinstance(one, kinds) for one in _chain(error))
-
-
-def _hopeless(error: BaseException) -> bool:
-    kinds = (
-        ksa.SSLError,
-        requests.exceptions.SSLError,
-        requests.exceptions.InvalidURL,
-        requests.exceptions.InvalidSchema,
-        requests.exceptions.MissingSchema,
-        urllib3.exceptions.NameResolutionError,
-    )
-    return any(isinstance(one, kinds) for one in _chain(error))
-
-
-def _first_line(error: BaseException) -> str:
-    for one in _chain(error):
-        if isinstance(one, OSError) and one.strerror and not isinstance(one, requests.RequestException):
-            return one.strerror
-    return " ".join((str(error) or type(error).__name__).split())[:200].rstrip(".")
-
-
-__all__ = ["Notice", "Reply", "Secrets", "Service", "Sleep", "Wire", "chunks_of", "retry_after_s"]
+__all__ = ["RATE_WORDS", "Notice", "Reply", "Secrets", "Service", "Sleep", "Wire", "chunks_of", "retry_after_s"]

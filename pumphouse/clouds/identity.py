@@ -169,6 +169,7 @@ class IdentityV3(Identity):
             raise CloudError(
                 f"Cloud '{self._api.wire.cloud}' could not {doing}: identity cut the list short (its `list_limit`).",
                 remedy="raise `list_limit` in that keystone.conf: an incomplete list would lose objects.",
+                request_id=answer.request_id,
             )
         return docs
 
@@ -184,19 +185,25 @@ class IdentityV3(Identity):
     def _assignments_one_by_one(self) -> list[Assignment]:
         users = [user.id for user in self.list_users()]
         projects = [project.id for project in self.list_projects()]
-        members = self._api.wire.each(lambda project_id: self._members(project_id, users), projects)
-        pairs = [(project, user) for project, ids in zip(projects, members, strict=True) for user in ids]
+        # one project first: that the admin side cannot be reached from here is to be found out only once
+        known = bool(projects) and self._members(projects[0]) is not None
+        members = self._api.wire.each(lambda project_id: self._members(project_id) if known else None, projects)
+        pairs = [
+            (project, user)
+            for project, ids in zip(projects, members, strict=True)
+            for user in (users if ids is None else ids)
+        ]
         found = self._api.wire.each(lambda pair: self._roles_in(*pair), pairs)
         return [assignment for some in found for assignment in some]
 
-    def _members(self, project_id: str, everybody: list[str]) -> list[str]:
+    def _members(self, project_id: str) -> list[str] | None:
         if self._admin_v2 is None:
-            return everybody
+            return None
         try:
             answer = self._admin_v2.get(path("tenants", project_id, "users"), f"list members of project {project_id}")
         except CloudError:
-            return everybody
-        return [doc.text("id") for doc in answer.docs("users")]
+            return None
+        return list(dict.fromkeys(doc.text("id") for doc in answer.docs("users")))
 
     @staticmethod
     def _grant(assignment: Assignment) -> str:
@@ -256,6 +263,7 @@ def _one(found: list[Named], kind: str, name: str, api: Service) -> Named | None
         raise CloudError(
             f"Cloud '{api.wire.cloud}' has {len(found)} {kind}s named '{name}': {', '.join(one.id for one in found)}.",
             remedy="rename all but one of them, or use the id.",
+            request_id=api.wire.last_request_id,
         )
     return found[0] if found else None
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from pumphouse.clouds.api import Images
-from pumphouse.clouds.http import Reply, Service, chunks_of
+from pumphouse.clouds.http import Service
+from pumphouse.clouds.images_v1 import ImagesV1
+from pumphouse.clouds.paging import endless, from_the_start
 from pumphouse.clouds.parse import Doc, path
-from pumphouse.errors import ApiError, CloudError, Conflict
+from pumphouse.clouds.streams import CHUNK_BYTES, Passed, Tally, body_of, require_active, verified
+from pumphouse.errors import ApiError, Conflict
 from pumphouse.model import Image
 
 _PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
@@ -48,8 +50,8 @@ class ImagesV2(Images):
         found = [doc for doc in self._everything(properties) if properties.items() <= image_of(doc).properties.items()]
         return self._finish(found)
 
-    def download(self, image_id: str, *, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
-        """The image's bytes; size and MD5 are compared with the record while they pass."""
+    def download(self, image_id: str, *, chunk_bytes: int = CHUNK_BYTES) -> Tally:
+        """The image's bytes; size and digests are compared with the record before the last piece is given out."""
         image = image_of(self._read(image_id))
         require_active(image, self._api)
         reply = self._api.call(
@@ -66,27 +68,40 @@ class ImagesV2(Images):
         owner_id: str | None = None,
         properties: Mapping[str, str] | None = None,
     ) -> Image:
-        """Make a queued record."""
+        """Make a queued record. Glance v2 takes neither id nor owner before 2.3 (500, 403): its v1 does."""
+        if self._version < (2, 3) and self._v1 is not None and (image_id or owner_id):
+            made = ImagesV1(self._v1).create_image(image, image_id=image_id, owner_id=owner_id, properties=properties)
+            for tag in image.tags:
+                self._api.put(path("images", made.id, "tags", tag), None, f"tag image {made.id}")
+            return self.get_image(made.id)
         body: dict[str, Any] = dict(image.properties if properties is None else properties)
         body |= {
             "name": image.name, "disk_format": image.disk_format, "container_format": image.container_format,
             "min_disk": image.min_disk_gib, "min_ram": image.min_ram_mib, "visibility": self._visibility(image),
             "tags": list(image.tags), "id": image_id, "owner": owner_id,
+            "os_hidden": True if image.hidden and self._version >= (2, 7) else None,
         }  # fmt: skip
         body = {key: value for key, value in body.items() if value is not None}
         reply = self._api.post("/images", body, f"create image '{image.name}'")
         return self._finish([reply.doc()])[0]
 
-    def upload(self, image_id: str, chunks: Iterable[bytes]) -> None:
-        """Stream the bytes; size, MD5 and status are read back and compared."""
+    def upload(
+        self, image_id: str, chunks: Iterable[bytes], *, size_bytes: int | None = None, passed: Passed | None = None
+    ) -> Image:
+        """Stream the bytes; size, digests and status are read back and compared."""
         doing = f"upload image {image_id}"
         # a read first: a missing image or a refused token is found out before the first byte is taken
         self._read(image_id)
-        tally = Tally(chunks)
+        tally, body = body_of(chunks, size_bytes=size_bytes, passed=passed)
         url = self._api.url(path("images", image_id, "file"))
         headers = {"Content-Type": "application/octet-stream"}
-        self._api.wire.upload("PUT", url, tally, doing=doing, service=self._api.name, headers=headers)
-        tally.compare(image_of(self._read(image_id)), self._api)
+        try:
+            self._api.wire.upload("PUT", url, body, doing=doing, service=self._api.name, headers=headers)
+        finally:
+            tally.close()
+        image = image_of(self._read(image_id))
+        tally.compare(image, self._api)
+        return image
 
     def set_protected(self, image_id: str, *, protected: bool) -> None:
         """Set or clear delete protection, by a raw patch that leaves all other properties alone."""
@@ -94,7 +109,23 @@ class ImagesV2(Images):
         doing = f"{'protect' if protected else 'unprotect'} image {image_id}"
         self._api.call("PATCH", path("images", image_id), doing, repeatable=True, json=body, headers=_PATCH)
 
-    def add_member(self, image_id: str, project_id: str) -> None:
+    def set_owner(self, image_id: str, owner_id: str, *, visibility: str) -> None:
+        """Give an image to another project (administrators), and say who may see it."""
+        body = [
+            {"op": "replace", "path": "/owner", "value": owner_id},
+            {"op": "replace", "path": "/visibility", "value": visibility},
+        ]
+        doing = f"give image {image_id} to project {owner_id}"
+        self._api.call("PATCH", path("images", image_id), doing, repeatable=True, json=body, headers=_PATCH)
+
+    def schema(self) -> Mapping[str, Any]:
+        """Glance's JSON schema of an image, with the formats that its operator allows (read only)."""
+        answer = self._api.maybe("/schemas/image", "read the schema of images")
+        if answer is None:
+            return {}
+        return {key: value for key, value in answer.plain().items() if key in ("properties", "additionalProperties")}
+
+    def add_member(self, image_id: str, project_id: str, *, accept: bool = True) -> None:
         """Share an image and accept it in the project's name where policy lets us."""
         doing = f"share image {image_id} with project {project_id}"
         try:
@@ -102,6 +133,8 @@ class ImagesV2(Images):
         except Conflict:
             if project_id not in self._members(image_id):
                 raise
+        if not accept:
+            return
         try:
             self._api.put(path("images", image_id, "members", project_id), {"status": "accepted"}, doing)
         except ApiError as error:
@@ -124,16 +157,22 @@ class ImagesV2(Images):
         return list({doc.text("id"): doc for doc in found}.values())
 
     def _list(self, filters: Mapping[str, str]) -> list[Doc]:
-        docs: list[Doc] = []
-        seen: set[str] = set()
+        return from_the_start(lambda: self._pages(filters))
+
+    def _pages(self, filters: Mapping[str, str]) -> list[Doc]:
+        docs: dict[str, Doc] = {}
+        passed: set[str] = set()
         answer = self._api.get("/images", "list images", **{**filters, "limit": _PAGE})
         while True:
-            page = [doc for doc in answer.docs("images") if doc.text("id") not in seen]
-            docs += page
-            seen.update(doc.text("id") for doc in page)
+            page = answer.docs("images")
+            for doc in page:
+                docs.setdefault(doc.text("id"), doc)
             following = answer.maybe_text("next")
             if following is None or not page:
-                return docs
+                return list(docs.values())
+            if following in passed:
+                raise endless(self._api, "images")
+            passed.add(following)
             answer = self._api.get(f"/images?{following.partition('?')[2]}", "list images")
 
     def _finish(self, docs: list[Doc]) -> list[Image]:
@@ -142,7 +181,14 @@ class ImagesV2(Images):
             owners = self._owners_from_v1(images)
             images = [replace(image, owner_id=owners.get(image.id, image.owner_id)) for image in images]
         members = self._api.wire.each(self._members_of, images)
-        return [replace(image, member_ids=ids) for image, ids in zip(images, members, strict=True)]
+        return [
+            replace(
+                image,
+                member_ids=tuple(there),
+                pending_ids=tuple(i for i, status in there.items() if status != "accepted"),
+            )
+            for image, there in zip(images, members, strict=True)
+        ]
 
     def _owners_from_v1(self, images: list[Image]) -> dict[str, str | None]:
         if self._v1 is None:
@@ -156,80 +202,19 @@ class ImagesV2(Images):
         owners = self._api.wire.each(owner, images)
         return {image.id: owner_id for image, owner_id in zip(images, owners, strict=True)}
 
-    def _members_of(self, image: Image) -> tuple[str, ...]:
+    def _members_of(self, image: Image) -> dict[str, str]:
         shareable = ("shared",) if self._version >= (2, 5) else ("private", "shared")
-        return self._members(image.id) if image.visibility in shareable else ()
+        return self._members(image.id) if image.visibility in shareable else {}
 
-    def _members(self, image_id: str) -> tuple[str, ...]:
+    def _members(self, image_id: str) -> dict[str, str]:
         answer = self._api.find(path("images", image_id, "members"), f"list members of image {image_id}")
-        return tuple(doc.text("member_id") for doc in answer.docs("members")) if answer is not None else ()
+        docs = answer.docs("members") if answer is not None else []
+        return {doc.text("member_id"): doc.maybe_text("status") or "accepted" for doc in docs}
 
     def _visibility(self, image: Image) -> str:
         if self._version < (2, 5):
             return "public" if image.visibility == "public" else "private"
         return "shared" if image.visibility == "private" and image.member_ids else image.visibility
-
-
-class Tally:
-    """Counts and digests the pieces that pass through it."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = chunks
-        self.size_bytes = 0
-        self._md5 = hashlib.md5(usedforsecurity=False)
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            if chunk:
-                self.size_bytes += len(chunk)
-                self._md5.update(chunk)
-                yield chunk
-
-    def compare(self, image: Image, api: Service) -> None:
-        """What passed against the image's record.
-
-        :raises CloudError: when they differ.
-        """
-        require_active(image, api)
-        told = (image.size_bytes, image.checksum)
-        if told[0] not in (None, self.size_bytes) or told[1] not in (None, "", self._md5.hexdigest()):
-            raise CloudError(
-                f"Cloud '{api.wire.cloud}': image {image.id} ('{image.name}') should have {told[0]} bytes with MD5 "
-                f"{told[1]}, but {self.size_bytes} bytes with MD5 {self._md5.hexdigest()} passed.",
-                remedy="repeat the transfer; if it happens again, the image's data or its record is damaged.",
-            )
-
-
-def verified(reply: Reply, image: Image, api: Service, chunk_bytes: int) -> Iterator[bytes]:
-    """The body of a download, checked.
-
-    :raises CloudError: at once when there is no data, at the end when size or MD5 differ from the record.
-    """
-    if reply.status != 200:
-        reply.response.close()
-        raise CloudError(
-            f"Cloud '{api.wire.cloud}': image {image.id} ('{image.name}') has no data (HTTP {reply.status}).",
-            remedy="upload its data, or leave the image out.",
-        )
-
-    def pieces() -> Iterator[bytes]:
-        tally = Tally(chunks_of(reply.response, chunk_bytes))
-        yield from tally
-        tally.compare(image, api)
-
-    return pieces()
-
-
-def require_active(image: Image, api: Service) -> None:
-    """Refuse an image without data.
-
-    :raises CloudError: naming its status.
-    """
-    if image.status != "active":
-        raise CloudError(
-            f"Cloud '{api.wire.cloud}': image {image.id} ('{image.name}') is {image.status}, not active: no data.",
-            remedy="upload its data, delete it, or leave it out.",
-        )
 
 
 def image_of(doc: Doc) -> Image:
@@ -250,7 +235,10 @@ def image_of(doc: Doc) -> Image:
         protected=doc.flag("protected", False),
         properties=properties,
         tags=doc.texts("tags"),
+        hash_algo=doc.maybe_text("os_hash_algo") or None,
+        hash_value=doc.maybe_text("os_hash_value") or None,
+        hidden=doc.flag("os_hidden", False),
     )
 
 
-__all__ = ["ImagesV2", "Tally", "image_of", "require_active", "verified"]
+__all__ = ["ImagesV2", "image_of"]

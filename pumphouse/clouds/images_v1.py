@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from pumphouse.clouds.api import Images
 from pumphouse.clouds.http import Service
-from pumphouse.clouds.images import Tally, require_active, verified
+from pumphouse.clouds.paging import all_pages
 from pumphouse.clouds.parse import Doc, path
+from pumphouse.clouds.streams import CHUNK_BYTES, Passed, Tally, body_of, require_active, verified
 from pumphouse.errors import NotFound
 from pumphouse.model import Image
 
 _META = "x-image-meta-"
 _PROPERTY = "x-image-meta-property-"
 _PAGE = "200"
+_KEEP = {"x-glance-registry-purge-props": "False"}
+"""Without it v1 would drop all properties that a request does not name."""
 
 
 class ImagesV1(Images):
@@ -37,8 +41,8 @@ class ImagesV1(Images):
         images = [image_of_v1(doc) for doc in self._list(filters)]
         return self._with_members([one for one in images if properties.items() <= one.properties.items()])
 
-    def download(self, image_id: str, *, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
-        """The image's bytes; size and MD5 are compared with the record while they pass."""
+    def download(self, image_id: str, *, chunk_bytes: int = CHUNK_BYTES) -> Tally:
+        """The image's bytes; size and MD5 are compared with the record before the last piece is given out."""
         image = self._read(image_id)
         require_active(image, self._api)
         reply = self._api.call(
@@ -68,24 +72,40 @@ class ImagesV1(Images):
         reply = self._api.call("POST", "/images", doing, repeatable=False, headers=headers)
         return self.get_image(reply.doc().doc("image").text("id"))
 
-    def upload(self, image_id: str, chunks: Iterable[bytes]) -> None:
+    def upload(
+        self, image_id: str, chunks: Iterable[bytes], *, size_bytes: int | None = None, passed: Passed | None = None
+    ) -> Image:
         """Stream the bytes; size, MD5 and status are read back and compared."""
         # a read first: a missing image or a refused token is found out before the first byte is taken
         self._read(image_id)
-        tally = Tally(chunks)
-        headers = {"Content-Type": "application/octet-stream", "x-glance-registry-purge-props": "False"}
+        tally, body = body_of(chunks, size_bytes=size_bytes, passed=passed)
+        headers = {"Content-Type": "application/octet-stream", **_KEEP}
         url = self._api.url(path("images", image_id))
         doing = f"upload image {image_id}"
-        self._api.wire.upload("PUT", url, tally, doing=doing, service=self._api.name, headers=headers)
-        tally.compare(self._read(image_id), self._api)
+        try:
+            self._api.wire.upload("PUT", url, body, doing=doing, service=self._api.name, headers=headers)
+        finally:
+            tally.close()
+        image = self._read(image_id)
+        tally.compare(image, self._api)
+        return image
 
     def set_protected(self, image_id: str, *, protected: bool) -> None:
-        """Set or clear delete protection; without the second header v1 would drop all properties."""
-        headers = {f"{_META}protected": str(protected), "x-glance-registry-purge-props": "False"}
+        """Set or clear delete protection."""
+        headers = {f"{_META}protected": str(protected), **_KEEP}
         doing = f"{'protect' if protected else 'unprotect'} image {image_id}"
         self._api.call("PUT", path("images", image_id), doing, repeatable=True, headers=headers)
 
-    def add_member(self, image_id: str, project_id: str) -> None:
+    def set_owner(self, image_id: str, owner_id: str, *, visibility: str) -> None:
+        """Give an image to another project (administrators), and say whether everybody may see it."""
+        headers = {f"{_META}owner": owner_id, f"{_META}is_public": str(visibility == "public"), **_KEEP}
+        self._api.call("PUT", path("images", image_id), f"give image {image_id} away", repeatable=True, headers=headers)
+
+    def schema(self) -> Mapping[str, Any]:
+        """v1 has no schema: it says no to what it does not take when it gets it."""
+        return {}
+
+    def add_member(self, image_id: str, project_id: str, *, accept: bool = True) -> None:
         """Share an image; in v1 nobody has to accept."""
         doing = f"share image {image_id} with project {project_id}"
         body = {"member": {"can_share": False}}
@@ -107,18 +127,7 @@ class ImagesV1(Images):
         return image
 
     def _list(self, filters: Mapping[str, str]) -> list[Doc]:
-        docs: list[Doc] = []
-        seen: set[str] = set()
-        marker: dict[str, str] = {}
-        while True:
-            params = {**filters, "is_public": "None", "limit": _PAGE, **marker}
-            page = self._api.get("/images/detail", "list images", **params).docs("images")
-            fresh = [doc for doc in page if doc.text("id") not in seen]
-            if not fresh:
-                return docs
-            docs += fresh
-            seen.update(doc.text("id") for doc in fresh)
-            marker = {"marker": page[-1].text("id")}
+        return all_pages(self._api, "images", {**filters, "is_public": "None"}, page=_PAGE)
 
     def _with_members(self, images: list[Image]) -> list[Image]:
         def complete(image: Image) -> Image:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pumphouse.clouds.api import Neutron
 from pumphouse.clouds.http import Service
+from pumphouse.clouds.network_quotas import NetworkQuotas
 from pumphouse.clouds.neutron_records import (
     floating_ip_of,
     network_of,
@@ -19,7 +20,7 @@ from pumphouse.clouds.paging import list_all
 from pumphouse.clouds.parse import Doc, path
 from pumphouse.clouds.routers import Routers
 from pumphouse.errors import CloudError, Conflict
-from pumphouse.model import FloatingIp, Network, Port, SecurityGroup, SecurityGroupRule
+from pumphouse.model import FloatingIp, Network, Port, Quota, SecurityGroup, SecurityGroupRule
 
 
 class NeutronNetworking(Neutron):
@@ -28,11 +29,22 @@ class NeutronNetworking(Neutron):
     def __init__(self, api: Service) -> None:
         self._api = api
         self._routers = Routers(api)
+        self._quotas = NetworkQuotas(api)
 
     def list_networks(self) -> list[Network]:
         """All networks with their IPv4 subnets (read only)."""
         subnets = list_all(self._api, "subnets")
         return [network_of(doc, subnets) for doc in list_all(self._api, "networks")]
+
+    def get_network(self, network_id: str) -> Network:
+        """One network by id, with its IPv4 subnet (read only)."""
+        doc = self._api.get(path("networks", network_id), f"read network {network_id}").doc("network")
+        return network_of(doc, list_all(self._api, "subnets", network_id=network_id))
+
+    def networks_named(self, name: str) -> list[Network]:
+        """All networks of that name (read only)."""
+        docs = [doc for doc in list_all(self._api, "networks", name=name) if doc.maybe_text("name") == name]
+        return [network_of(doc, list_all(self._api, "subnets", network_id=doc.text("id"))) for doc in docs]
 
     def create_network(self, network: Network) -> Network:
         """Make a network and its subnet."""
@@ -40,6 +52,12 @@ class NeutronNetworking(Neutron):
         body: dict[str, object] = {"name": network.name, "admin_state_up": True, "shared": network.shared}
         if network.external:
             body["router:external"] = True
+        if network.network_type is not None:
+            provider = {
+                "network_type": network.network_type, "physical_network": network.physical_network,
+                "segmentation_id": network.segment,
+            }  # fmt: skip
+            body |= {f"provider:{key}": value for key, value in provider.items() if value is not None}
         owner = {"tenant_id": network.project_id} if network.project_id is not None else {}
         made = self._api.post("/networks", {"network": body | owner}, doing).doc().doc("network")
         network_id = made.text("id")
@@ -105,11 +123,13 @@ class NeutronNetworking(Neutron):
         address: str,
         mac: str | None,
         security_group_ids: Sequence[str],
+        more: Sequence[str] = (),
     ) -> Port:
         """Make an unbound port with that address and MAC."""
-        fixed_ip = {"ip_address": address} | ({"subnet_id": network.subnet_id} if network.subnet_id else {})
+        subnet = {"subnet_id": network.subnet_id} if network.subnet_id else {}
         body: dict[str, object] = {
-            "name": name, "network_id": network.id, "tenant_id": project_id, "fixed_ips": [fixed_ip],
+            "name": name, "network_id": network.id, "tenant_id": project_id,
+            "fixed_ips": [{"ip_address": one} | subnet for one in (address, *more)],
             "security_groups": list(security_group_ids), "admin_state_up": True,
         }  # fmt: skip
         if mac is not None:
@@ -129,6 +149,11 @@ class NeutronNetworking(Neutron):
         filters = {"tenant_id": project_id} if project_id is not None else {}
         groups = [security_group_of(doc) for doc in list_all(self._api, "security-groups", **filters)]
         return [group for group in groups if project_id in (None, group.project_id)]
+
+    def get_security_group(self, group_id: str) -> SecurityGroup:
+        """One group with its rules (read only)."""
+        doc = self._api.get(path("security-groups", group_id), f"read security group {group_id}")
+        return security_group_of(doc.doc("security_group"))
 
     def create_security_group(self, project_id: str, name: str, description: str) -> SecurityGroup:
         """Make a group in a project."""
@@ -179,10 +204,13 @@ class NeutronNetworking(Neutron):
         answer = self._api.post("/floatingips", {"floatingip": body}, doing).doc()
         return self._floating_ips([answer.doc("floatingip")])[0]
 
-    def bind_floating_ip(self, floating_ip_id: str, port_id: str | None) -> None:
-        """Bind to a port, or unbind."""
+    def bind_floating_ip(self, floating_ip_id: str, port_id: str | None, *, fixed_address: str | None = None) -> None:
+        """Bind to a port, or unbind; Neutron takes a port's first address unless it is told which."""
         doing = f"{'unbind' if port_id is None else 'bind'} floating IP {floating_ip_id}"
-        self._api.put(path("floatingips", floating_ip_id), {"floatingip": {"port_id": port_id}}, doing)
+        body: dict[str, str | None] = {"port_id": port_id}
+        if fixed_address is not None:
+            body["fixed_ip_address"] = fixed_address
+        self._api.put(path("floatingips", floating_ip_id), {"floatingip": body}, doing)
 
     def delete_floating_ip(self, floating_ip_id: str) -> None:
         """Release a floating IP."""
@@ -200,10 +228,39 @@ class NeutronNetworking(Neutron):
             pools[name] = pools.get(name, ()) + cidrs
         return pools
 
+    def quota_use(self, project_id: str) -> dict[str, tuple[int, int]]:
+        """Limit and use per resource (read only)."""
+        return self._quotas.use(project_id)
+
+    def default_quota(self) -> Quota:
+        """The limits that a new project gets (read only)."""
+        return self._quotas.default()
+
+    def own_quota(self, project_id: str) -> Quota | None:
+        """The limits that somebody set for this project, or None (read only)."""
+        return self._quotas.own(project_id)
+
+    def set_quota(self, project_id: str, limits: Mapping[str, int]) -> None:
+        """Set some limits."""
+        self._quotas.set(project_id, limits)
+
+    def reset_quota(self, project_id: str) -> None:
+        """Back to the default limits."""
+        self._quotas.reset(project_id)
+
     def _floating_ips(self, docs: list[Doc]) -> list[FloatingIp]:
-        networks = {one.text("id"): one.maybe_text("name") or one.text("id") for one in list_all(self._api, "networks")}
-        bound = any("port_id" in doc for doc in docs)
-        ports = [port_of(doc) for doc in list_all(self._api, "ports")] if bound else []
+        external = {"router:external": "True"}
+        networks = {
+            one.text("id"): one.maybe_text("name") or one.text("id")
+            for one in (list_all(self._api, "networks", **external) if docs else [])
+        }
+        bound = {port_id for doc in docs if (port_id := doc.maybe_text("port_id"))}
+        # one port is asked for by its id; many are cheaper in one list
+        ports = (
+            [port_of(doc) for one in bound for doc in list_all(self._api, "ports", id=one)]
+            if len(bound) < 4
+            else [port_of(doc) for doc in list_all(self._api, "ports")]
+        )
         servers = {port.id: port.server_id for port in ports if port.device_owner.startswith("compute:")}
         return [floating_ip_of(doc, networks, servers) for doc in docs]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from pumphouse.clouds.parse import Doc
 from pumphouse.model import FloatingIp, Network, Port, SecurityGroup, SecurityGroupRule
@@ -17,7 +18,8 @@ def network_of(doc: Doc, subnets: Iterable[Doc]) -> Network:
     """A network with its IPv4 subnet; of several, the one with the lowest address."""
     own = [one for one in subnets if one.text("network_id") == doc.text("id") and one.whole("ip_version", 4) == 4]
     subnet = min(own, key=lambda one: _sortable(one.text("cidr")), default=None)
-    vlan = doc.maybe_text("provider:network_type") == "vlan"
+    network_type = doc.maybe_text("provider:network_type")
+    segment = doc.maybe_whole("provider:segmentation_id")
     network = Network(
         id=doc.text("id"),
         name=doc.maybe_text("name") or "",
@@ -25,40 +27,41 @@ def network_of(doc: Doc, subnets: Iterable[Doc]) -> Network:
         project_id=project_of(doc),
         shared=doc.flag("shared", False),
         external=doc.flag("router:external", False),
-        vlan_id=doc.maybe_whole("provider:segmentation_id") if vlan else None,
+        vlan_id=segment if network_type == "vlan" else None,
+        mtu=doc.maybe_whole("mtu") or None,
+        network_type=network_type,
+        physical_network=doc.maybe_text("provider:physical_network"),
+        segment=segment,
     )
     if subnet is None:
         return network
-    return Network(
-        id=network.id,
-        name=network.name,
+    return replace(
+        network,
         cidr=subnet.text("cidr"),
         gateway_ip=subnet.maybe_text("gateway_ip"),
         dns=subnet.texts("dns_nameservers"),
-        project_id=network.project_id,
-        shared=network.shared,
-        external=network.external,
         subnet_id=subnet.text("id"),
         pools=tuple((pool.text("start"), pool.text("end")) for pool in subnet.maybe_docs("allocation_pools")),
         dhcp=subnet.flag("enable_dhcp", True),
-        vlan_id=network.vlan_id,
     )
 
 
 def port_of(doc: Doc) -> Port:
-    """A port with its first IPv4 address."""
-    addresses = [one.text("ip_address") for one in doc.maybe_docs("fixed_ips") if "ip_address" in one]
+    """A port with its IPv4 addresses."""
+    held = [one.text("ip_address") for one in doc.maybe_docs("fixed_ips") if "ip_address" in one]
+    addresses = tuple(one for one in held if ":" not in one)
     return Port(
         id=doc.text("id"),
         name=doc.maybe_text("name") or "",
         network_id=doc.text("network_id"),
         project_id=project_of(doc) or "",
-        address=next((one for one in addresses if ":" not in one), None),
+        address=addresses[0] if addresses else None,
         mac=doc.text("mac_address").lower(),
         status=doc.maybe_text("status") or "",
         server_id=doc.maybe_text("device_id") or None,
         device_owner=doc.maybe_text("device_owner") or "",
         security_group_ids=doc.texts("security_groups"),
+        addresses=addresses,
     )
 
 

@@ -113,7 +113,7 @@ class NovaNetworking(NovaNetwork):
 
         :raises Conflict: when it is bound to another server.
         """
-        holder = self._holder(address)
+        holder = self.floating_ip_holder(address)
         if holder is not None and holder != server_id:
             raise Conflict(
                 f"Cloud '{self._api.wire.cloud}': floating IP {address} is bound to server {holder}, not {server_id}.",
@@ -137,11 +137,86 @@ class NovaNetworking(NovaNetwork):
             if error.status not in (404, 409, 422) or self._is_bound(server_id, address):
                 raise
 
+    def create_network(self, network: Network) -> Network:
+        """Make a FlatDHCP network; the network host takes the gateway's address."""
+        given = {
+            "label": network.name, "cidr": network.cidr, "gateway": network.gateway_ip, "bridge": network.bridge,
+            "project_id": network.project_id, **{f"dns{n}": dns for n, dns in enumerate(network.dns[:2], 1)},
+        }  # fmt: skip
+        body = {"network": {key: value for key, value in given.items() if value is not None}}
+        return network_of(self._api.post("/os-networks", body, f"create network '{network.name}'").doc().doc("network"))
+
+    def delete_network(self, network_id: str) -> None:
+        """Delete a network; one that belongs to a project is taken from it first."""
+        place = path("os-networks", network_id)
+        if self._api.find(place, f"read network {network_id}") is None:
+            return
+        self._api.post(f"{place}/action", {"disassociate": None}, f"free network {network_id}", repeatable=True)
+        self._api.delete(place, f"delete network {network_id}")
+
+    def create_security_group(self, name: str, description: str) -> SecurityGroup:
+        """Make a group in our project."""
+        body = {"security_group": {"name": name, "description": description}}
+        made = self._api.post("/os-security-groups", body, f"create security group '{name}'").doc()
+        return security_group_of(made.doc("security_group"), {})
+
+    def delete_security_group(self, group_id: str) -> None:
+        """Delete a group of our project."""
+        self._api.delete(path("os-security-groups", group_id), f"delete security group {group_id}")
+
+    def add_security_group_rule(self, group_id: str, rule: SecurityGroupRule) -> None:
+        """Add a rule in nova-network's words: -1 for any ICMP, all ports spelt out, no protocol only for a group."""
+        icmp = rule.protocol in ("icmp", "ipv6-icmp")
+        low, high = ((-1, -1) if icmp else (1, 65535)) if rule.port_min is None else (rule.port_min, rule.port_max)
+        given = {"parent_group_id": group_id, "cidr": rule.remote_cidr, "group_id": rule.remote_group_id}
+        if rule.protocol is not None:
+            high = -1 if high is None else high
+            given |= {"ip_protocol": "icmp" if icmp else rule.protocol, "from_port": str(low), "to_port": str(high)}
+        body = {"security_group_rule": {key: value for key, value in given.items() if value is not None}}
+        try:
+            self._api.post("/os-security-group-rules", body, f"add a rule to security group {group_id}")
+        except ApiError as error:
+            if "already exists" not in error.message:
+                raise
+
+    def delete_security_group_rule(self, rule_id: str) -> None:
+        """Delete a rule of our project."""
+        self._api.delete(path("os-security-group-rules", rule_id), f"delete security group rule {rule_id}")
+
+    def free_floating_ips(self, pool: str) -> list[str]:
+        """Addresses of a pool without a project (read only)."""
+        mine = (doc for doc in self._bulk() if doc.maybe_text("pool") == pool and not doc.maybe_text("project_id"))
+        return [doc.text("address") for doc in mine]
+
+    def add_floating_ip(self, pool: str, address: str) -> None:
+        """Put one address into a pool; on which interface is the cloud's own setting."""
+        body = {"floating_ips_bulk_create": {"ip_range": address, "pool": pool}}
+        self._api.post("/os-floating-ips-bulk", body, f"put floating IP {address} into pool {pool}")
+
+    def remove_floating_ip(self, address: str) -> None:
+        """Take an address out of its pool; one that is in none is fine."""
+        if any(doc.text("address") == address for doc in self._bulk()):
+            body = {"ip_range": address}
+            self._api.put("/os-floating-ips-bulk/delete", body, f"take floating IP {address} out of its pool")
+
+    def allocate_floating_ip(self, pool: str) -> str:
+        """Some free address of a pool."""
+        made = self._api.post("/os-floating-ips", {"pool": pool}, f"allocate a floating IP of pool {pool}").doc()
+        return made.doc("floating_ip").text("ip")
+
+    def release_floating_ip(self, address: str) -> None:
+        """Give an address of our project back."""
+        listed = self._api.get("/os-floating-ips", "list our floating IPs").docs("floating_ips")
+        for doc in listed:
+            if doc.text("ip") == address:
+                self._api.delete(path("os-floating-ips", doc.text("id")), f"release floating IP {address}")
+
     def _fixed_ip_action(self, address: str, action: str) -> None:
         doing = f"{action} fixed IP {address}"
         self._api.post(path("os-fixed-ips", address, "action"), {action: None}, doing, repeatable=True)
 
-    def _holder(self, address: str) -> str | None:
+    def floating_ip_holder(self, address: str) -> str | None:
+        """Id of the server that a floating IP is bound to; one request, however many servers there are (read only)."""
         try:
             bound = (doc.maybe_text("instance_uuid") for doc in self._bulk() if doc.text("address") == address)
             return next(bound, None)
@@ -184,6 +259,9 @@ def network_of(doc: Doc) -> Network:
         dhcp=doc.flag("enable_dhcp", True),
         bridge=doc.maybe_text("bridge"),
         vlan_id=doc.maybe_whole("vlan"),
+        mtu=doc.maybe_whole("mtu"),
+        dhcp_server=doc.maybe_text("dhcp_server"),
+        multi_host=doc.flag("multi_host", False),
     )
 
 

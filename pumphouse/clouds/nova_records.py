@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from pumphouse.clouds.parse import Doc
-from pumphouse.model import Address, Flavor, Hypervisor, Keypair, Quota, Server, Service
+from pumphouse.model import (
+    Address,
+    Aggregate,
+    AvailabilityZone,
+    Flavor,
+    Hypervisor,
+    Keypair,
+    Quota,
+    Server,
+    Service,
+    Usage,
+)
+
+#: Quota -> what ``GET /limits`` calls its use.
+USED = {
+    "instances": "totalInstancesUsed",
+    "cores": "totalCoresUsed",
+    "ram": "totalRAMUsed",
+    "floating_ips": "totalFloatingIpsUsed",
+    "security_groups": "totalSecurityGroupsUsed",
+}
+
+#: Where a server's record names its volumes, from Havana on.
+VOLUMES_KEY = "os-extended-volumes:volumes_attached"
 
 
 def server_of(doc: Doc) -> Server:
     """A server from a detailed record. Nova of 2014 embeds only the flavor's id."""
     addresses, floating = addresses_of(doc.maybe_doc("addresses"))
-    volumes = doc.maybe_docs("os-extended-volumes:volumes_attached")
+    volumes = doc.maybe_docs(VOLUMES_KEY)
     return Server(
         id=doc.text("id"),
         name=doc.maybe_text("name") or "",
@@ -32,6 +55,8 @@ def server_of(doc: Doc) -> Server:
         created_at=doc.stamp("created"),
         volume_ids=tuple(volume.text("id") for volume in volumes),
         fault=doc.maybe_doc("fault").maybe_text("message"),
+        updated_at=doc.stamp("updated"),
+        locked=doc.flag("locked", False) if "locked" in doc else None,
     )
 
 
@@ -68,6 +93,7 @@ def flavor_of(doc: Doc) -> Flavor:
         swap_mib=doc.whole("swap", 0),
         rxtx_factor=doc.real("rxtx_factor", 1.0),
         is_public=doc.flag("os-flavor-access:is_public", True),
+        disabled=doc.flag("OS-FLV-DISABLED:disabled", False),
     )
 
 
@@ -116,3 +142,26 @@ def quota_of(doc: Doc, project_id: str) -> Quota:
     """Limits from a quota set, whose ``id`` is the project's."""
     limits = {key: doc.whole(key) for key in doc.keys() if key not in ("id", "class_name") and key in doc}  # noqa: SIM118
     return Quota(project_id=project_id, limits=limits)
+
+
+def usage_of(doc: Doc, project_id: str) -> Usage:
+    """Nova's own account of what a project uses, from its absolute limits."""
+    found = {name: doc.maybe_whole(key) for name, key in USED.items()}
+    return Usage(project_id, {name: value for name, value in found.items() if value is not None})
+
+
+def zone_of(doc: Doc) -> AvailabilityZone:
+    """An availability zone."""
+    return AvailabilityZone(doc.text("zoneName"), doc.maybe_doc("zoneState").flag("available", True))
+
+
+def aggregate_of(doc: Doc) -> Aggregate:
+    """A host aggregate; its zone is also written into its metadata, where it is no property to match."""
+    metadata = {key: value for key, value in doc.mapping("metadata").items() if key != "availability_zone"}
+    return Aggregate(
+        id=doc.text("id"),
+        name=doc.text("name"),
+        availability_zone=doc.maybe_text("availability_zone") or None,
+        hosts=doc.texts("hosts"),
+        metadata=metadata,
+    )

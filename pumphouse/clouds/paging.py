@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -12,23 +13,32 @@ from pumphouse.errors import ApiError, CloudError
 Found = TypeVar("Found")
 
 _PAGE = "1000"
-_TRIES = 3
+_TRIES = 5
+_GONE = re.compile(r"marker|no image (?:was )?found|image \S{1,64} could not be found", re.IGNORECASE)
+"""How services refuse a marker: Nova and Glance v1 by that word, Glance v2 since Havana by the image."""
 _NEUTRON_PAGE = "500"
 
 
-def all_pages(api: Service, what: str, filters: Mapping[str, str]) -> list[Doc]:
-    """Everything of ``/{what}/detail`` in Nova, by markers until an empty page (read only).
+def all_pages(api: Service, what: str, filters: Mapping[str, str], *, page: str = _PAGE) -> list[Doc]:
+    """Everything of ``/{what}/detail`` in Nova or Glance v1, by markers until an empty page (read only).
 
     Nova's own ``next`` links point at the list without details, and a page shorter than asked for is not the
     last one: Nova caps pages at ``osapi_max_limit``.
     """
+    return from_the_start(lambda: _once(api, what, {**filters, "limit": page}))
+
+
+def from_the_start(listing: Callable[[], Found]) -> Found:
+    """A paged listing, begun anew when somebody deletes the very object at which its next page should begin.
+
+    :raises ApiError: when that happens again and again.
+    """
     tries = 1
     while True:
         try:
-            return _once(api, what, filters)
+            return listing()
         except ApiError as error:
-            # somebody deleted the very object at which the next page should begin
-            if tries == _TRIES or error.status != 400 or "marker" not in error.message:
+            if tries == _TRIES or error.status not in (400, 404) or not _GONE.search(error.message):
                 raise
             tries += 1
 
@@ -36,16 +46,19 @@ def all_pages(api: Service, what: str, filters: Mapping[str, str]) -> list[Doc]:
 def _once(api: Service, what: str, filters: Mapping[str, str]) -> list[Doc]:
     docs: dict[str, Doc] = {}
     marker: dict[str, str] = {}
+    passed: set[str] = set()
     while True:
-        params = {**filters, "limit": _PAGE, **marker}
-        page = api.get(f"/{what}/detail", f"list {what}", **params).docs(what)
+        page = api.get(f"/{what}/detail", f"list {what}", **filters, **marker).docs(what)
         if not page:
             return list(docs.values())
-        fresh = {doc.text("id"): doc for doc in page if doc.text("id") not in docs}
-        if not fresh:
+        last = page[-1].text("id")
+        # a page may repeat what was there before; a marker that repeats itself leads nowhere
+        if last in passed:
             raise endless(api, what)
-        docs |= fresh
-        marker = {"marker": page[-1].text("id")}
+        passed.add(last)
+        for doc in page:
+            docs.setdefault(doc.text("id"), doc)
+        marker = {"marker": last}
 
 
 def list_all(api: Service, what: str, **filters: str) -> list[Doc]:
@@ -75,6 +88,7 @@ def endless(api: Service, what: str) -> CloudError:
     return CloudError(
         f"Cloud '{api.wire.cloud}' could not list {what}: a page brought nothing new, so the list would never end.",
         remedy="look for a proxy or cache before the service that drops the query string.",
+        request_id=api.wire.last_request_id,
     )
 
 

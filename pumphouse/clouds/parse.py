@@ -14,9 +14,9 @@ from pumphouse.errors import CloudError
 _REMEDY = "no API reference promises that; check that the endpoint in the catalog is the service itself."
 
 
-def malformed(where: str, problem: str) -> CloudError:
+def malformed(where: str, problem: str, request_id: str | None = None) -> CloudError:
     """The error for an answer that is not what the API documents."""
-    return CloudError(f"{where} answered with {problem}.", remedy=_REMEDY)
+    return CloudError(f"{where} answered with {problem}.", remedy=_REMEDY, request_id=request_id)
 
 
 class Doc:
@@ -24,16 +24,18 @@ class Doc:
 
     :param raw: the decoded JSON, of any type.
     :param where: what to name in messages, e.g. ``Cloud 'old' (compute), server``.
+    :param request_id: under which the service logged the request, for messages.
     :raises CloudError: when ``raw`` is not an object.
     """
 
-    __slots__ = ("_raw", "where")
+    __slots__ = ("_raw", "request_id", "where")
 
-    def __init__(self, raw: Any, where: str) -> None:
+    def __init__(self, raw: Any, where: str, request_id: str | None = None) -> None:
         if not isinstance(raw, dict):
-            raise malformed(where, f"{_kind(raw)} where a JSON object belongs")
+            raise malformed(where, f"{_kind(raw)} where a JSON object belongs", request_id)
         self._raw: dict[str, Any] = raw
         self.where = where
+        self.request_id = request_id
 
     def __contains__(self, key: str) -> bool:
         return self._raw.get(key) is not None
@@ -46,11 +48,15 @@ class Doc:
         """The names of all values."""
         return iter(self._raw)
 
+    def plain(self) -> dict[str, Any]:
+        """The object as it was decoded, for what has no fixed shape."""
+        return dict(self._raw)
+
     def text(self, *keys: str) -> str:
         """The first of these values that is set, as text; whole numbers (old Nova's ids) count as text."""
         value = self.maybe_text(*keys)
         if value is None:
-            raise malformed(self.where, f"no '{keys[0]}'")
+            raise self._wrong(f"no '{keys[0]}'")
         return value
 
     def maybe_text(self, *keys: str) -> str | None:
@@ -62,7 +68,7 @@ class Doc:
             if isinstance(value, int) and not isinstance(value, bool):
                 return str(value)
             if value is not None:
-                raise malformed(self.where, f"{_kind(value)} as '{key}', where text belongs")
+                raise self._wrong(f"{_kind(value)} as '{key}', where text belongs")
         return None
 
     def whole(self, key: str, default: int | None = None) -> int:
@@ -71,7 +77,7 @@ class Doc:
         if value is not None:
             return value
         if default is None:
-            raise malformed(self.where, f"no '{key}'")
+            raise self._wrong(f"no '{key}'")
         return default
 
     def maybe_whole(self, key: str) -> int | None:
@@ -81,7 +87,7 @@ class Doc:
             return None
         number = None if isinstance(value, bool) else _number(value)
         if number is None or number != int(number):
-            raise malformed(self.where, f"{_kind(value)} as '{key}', where a whole number belongs")
+            raise self._wrong(f"{_kind(value)} as '{key}', where a whole number belongs")
         return int(number)
 
     def real(self, key: str, default: float) -> float:
@@ -91,7 +97,7 @@ class Doc:
             return default
         number = None if isinstance(value, bool) else _number(value)
         if number is None:
-            raise malformed(self.where, f"{_kind(value)} as '{key}', where a number belongs")
+            raise self._wrong(f"{_kind(value)} as '{key}', where a number belongs")
         return float(number)
 
     def flag(self, key: str, default: bool) -> bool:
@@ -107,23 +113,26 @@ class Doc:
             return False
         if isinstance(value, str) and value.strip().lower() in ("true", "1", "yes"):
             return True
-        raise malformed(self.where, f"{_kind(value)} as '{key}', where true or false belongs")
+        raise self._wrong(f"{_kind(value)} as '{key}', where true or false belongs")
+
+    def _wrong(self, problem: str) -> CloudError:
+        return malformed(self.where, problem, self.request_id)
 
     def doc(self, key: str) -> Doc:
         """An object inside this one."""
         if self._raw.get(key) is None:
-            raise malformed(self.where, f"no '{key}'")
-        return Doc(self._raw[key], f"{self.where}, {key}")
+            raise self._wrong(f"no '{key}'")
+        return Doc(self._raw[key], f"{self.where}, {key}", self.request_id)
 
     def maybe_doc(self, key: str) -> Doc:
         """An object inside this one; an empty one where it is not set (Nova writes ``""`` for "no image")."""
         value = self._raw.get(key)
-        return Doc({} if value is None or value == "" else value, f"{self.where}, {key}")
+        return Doc({} if value is None or value == "" else value, f"{self.where}, {key}", self.request_id)
 
     def docs(self, key: str) -> list[Doc]:
         """A list of objects that has to be there."""
         if key not in self._raw:
-            raise malformed(self.where, f"no '{key}'")
+            raise self._wrong(f"no '{key}'")
         return self.maybe_docs(key)
 
     def maybe_docs(self, key: str) -> list[Doc]:
@@ -132,8 +141,8 @@ class Doc:
         if value is None:
             return []
         if not isinstance(value, list):
-            raise malformed(self.where, f"{_kind(value)} as '{key}', where a list belongs")
-        return [Doc(item, f"{self.where}, {key}") for item in value]
+            raise self._wrong(f"{_kind(value)} as '{key}', where a list belongs")
+        return [Doc(item, f"{self.where}, {key}", self.request_id) for item in value]
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts; empty where it is not set."""
@@ -141,7 +150,7 @@ class Doc:
         if value is None:
             return ()
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise malformed(self.where, f"{_kind(value)} as '{key}', where a list of texts belongs")
+            raise self._wrong(f"{_kind(value)} as '{key}', where a list of texts belongs")
         return tuple(value)
 
     def mapping(self, key: str) -> dict[str, str]:
@@ -161,17 +170,17 @@ class Doc:
             moment = datetime.fromisoformat(value)
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (ValueError, OverflowError) as error:
-            raise malformed(self.where, f"text as '{key}', where an ISO 8601 time belongs") from error
+            raise self._wrong(f"text as '{key}', where an ISO 8601 time belongs") from error
 
 
-def decode(body: bytes, where: str) -> Doc:
+def decode(body: bytes, where: str, request_id: str | None = None) -> Doc:
     """The JSON object in a body; an empty body is an empty object."""
     if not body.strip():
-        return Doc({}, where)
+        return Doc({}, where, request_id)
     try:
-        return Doc(json.loads(body), where)
+        return Doc(json.loads(body), where, request_id)
     except (ValueError, RecursionError) as error:
-        raise malformed(where, "something that is not JSON") from error
+        raise malformed(where, "something that is not JSON", request_id) from error
 
 
 def path(*parts: str) -> str:

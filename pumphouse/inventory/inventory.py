@@ -120,6 +120,16 @@ class Inventory:
         return self.table("services")
 
     @property
+    def availability_zones(self) -> pd.DataFrame:
+        """The source's availability zones."""
+        return self.table("availability_zones")
+
+    @property
+    def aggregates(self) -> pd.DataFrame:
+        """The source's host aggregates."""
+        return self.table("aggregates")
+
+    @property
     def quotas(self) -> pd.DataFrame:
         """The source's quotas."""
         return self.table("quotas")

@@ -234,6 +234,8 @@ SCHEMAS: Mapping[str, TableSchema] = {
         metadata_keys=STRING,
         created_at=TIME,
         fault=STRING,
+        updated_at=TIME,
+        locked=BOOL,
     ),
     "hosts": _table(
         "host",
@@ -267,6 +269,19 @@ SCHEMAS: Mapping[str, TableSchema] = {
         state=STRING,
         disabled_reason=STRING,
         service_id=STRING,
+    ),
+    "availability_zones": _table(
+        "zone", "zone available aggregates servers", order="", available=BOOL, aggregates=STRING, servers=INT
+    ),
+    "aggregates": _table(
+        "aggregate_id",
+        "name zone hosts metadata flavors servers",
+        name=STRING,
+        zone=STRING,
+        hosts=STRING,
+        metadata=STRING,
+        flavors=STRING,
+        servers=INT,
     ),
     "quotas": _table(
         "project_id",

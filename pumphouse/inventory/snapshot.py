@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,7 +21,9 @@ from pumphouse.errors import CloudError, PumphouseError, SelectionError
 from pumphouse.fileio import write_atomic
 from pumphouse.inventory import codec
 from pumphouse.model import (
+    Aggregate,
     Assignment,
+    AvailabilityZone,
     CloudFacts,
     Flavor,
     FloatingIp,
@@ -36,10 +38,11 @@ from pumphouse.model import (
     SecurityGroup,
     Server,
     Service,
+    Usage,
     User,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KIND = "pumphouse-snapshot"
 ESSENTIAL = ("projects", "servers", "flavors", "images", "networks")
 
@@ -75,6 +78,9 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "services": lambda item: (item.host, item.binary, item.id or ""),
     "hypervisors": lambda item: item.id,
     "quotas": lambda item: item.project_id,
+    "usages": lambda item: item.project_id,
+    "availability_zones": lambda item: item.name,
+    "aggregates": lambda item: item.id,
 }
 
 
@@ -86,7 +92,8 @@ class Snapshot:
     Lookups by id return ``None`` for what the cloud does not hold: a server's flavor, image or owner may
     have been deleted long ago. ``keypairs`` holds those of the users whose credentials we had, since Nova
     shows nobody else's. ``ports`` is empty where there is no Neutron. ``floating_pools``: pool (external
-    network) name to its CIDRs. ``default_quota`` is what a new project gets.
+    network) name to its CIDRs. ``default_quota`` is what a new project gets. ``usages`` is Nova's own account of
+    what projects use, where it tells it to administrators.
 
     :raises InventoryError: two different rows of a table have the same id.
     """
@@ -110,6 +117,9 @@ class Snapshot:
     hypervisors: tuple[Hypervisor, ...] = ()
     quotas: tuple[Quota, ...] = ()
     default_quota: Quota | None = None
+    usages: tuple[Usage, ...] = ()
+    availability_zones: tuple[AvailabilityZone, ...] = ()
+    aggregates: tuple[Aggregate, ...] = ()
     gaps: tuple[Gap, ...] = ()
 
     def __post_init__(self) -> None:
@@ -166,15 +176,18 @@ class Snapshot:
 
     def keypair(self, user_id: str, name: str) -> Keypair | None:
         """That user's keypair of that name, or None (also when we could not list that user's)."""
-        return next((k for k in self.keypairs if (k.user_id, k.name) == (user_id, name)), None)
+        found: Keypair | None = self._by("keypairs", "user_id", "name").get((user_id, name))
+        return found
 
     def quota(self, project_id: str) -> Quota | None:
         """The project's quota, or None when it could not be read."""
-        return next((q for q in self.quotas if q.project_id == project_id), None)
+        found: Quota | None = self._by("quotas", "project_id").get((project_id,))
+        return found
 
     def floating_ip(self, address: str) -> FloatingIp | None:
         """The allocated floating IP with that address, or None."""
-        return next((f for f in self.floating_ips if f.address == address), None)
+        found: FloatingIp | None = self._by("floating_ips", "address").get((address,))
+        return found
 
     def project_named(self, name: str) -> Project | None:
         """The only project of that name, or None; SelectionError when there are several (v3 domains)."""
@@ -194,7 +207,7 @@ class Snapshot:
 
     def servers_named(self, name: str) -> tuple[Server, ...]:
         """All servers of that name; Nova lets names repeat."""
-        return tuple(s for s in self.servers if s.name == name)
+        return self._groups("servers", "name").get(name, ())
 
     def servers_of(self, project_id: str) -> tuple[Server, ...]:
         """All servers of a project."""
@@ -228,6 +241,15 @@ class Snapshot:
         """All floating IPs bound to a server."""
         return self._groups("floating_ips", "server_id").get(server_id, ())
 
+    def usage(self, project_id: str) -> Usage | None:
+        """Nova's own account of what a project uses, or None."""
+        found: Usage | None = self._by("usages", "project_id").get((project_id,))
+        return found
+
+    def ports_named(self, name: str) -> tuple[Port, ...]:
+        """All Neutron ports of that name."""
+        return self._groups("ports", "name").get(name, ())
+
     def ports_of(self, server_id: str) -> tuple[Port, ...]:
         """All Neutron ports of a server."""
         return self._groups("ports", "server_id").get(server_id, ())
@@ -244,6 +266,14 @@ class Snapshot:
         if table not in self._indexes:
             self._indexes[table] = {item.id: item for item in getattr(self, table)}
         return self._indexes[table]
+
+    def _by(self, table: str, *names: str) -> dict[tuple[Any, ...], Any]:
+        """The first row of each combination of these fields."""
+        index = f"{table} by {' and '.join(names)}, first"
+        if index not in self._indexes:
+            rows = reversed(getattr(self, table))
+            self._indexes[index] = {tuple(getattr(row, name) for name in names): row for row in rows}
+        return self._indexes[index]
 
     def _groups(self, table: str, by: str) -> dict[str | None, tuple[Any, ...]]:
         name = f"{table} by {by}"
@@ -325,6 +355,7 @@ def take_snapshot(
     cloud: Cloud,
     *,
     owners: Sequence[Cloud] = (),
+    all_keypairs: Callable[[], Iterable[Keypair]] | None = None,
     workers: int = 8,
     progress: Callable[[str], None] | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -333,12 +364,13 @@ def take_snapshot(
 
     :param owners: the same cloud as the owners of its servers. Nova shows a user only their own keypairs
         (``os-keypairs``), so the snapshot's are the union of what ``cloud`` and each owner see.
+    :param all_keypairs: everybody's keypairs from elsewhere: Nova's database.
     :param progress: called from this thread with one line per list that arrived.
     :param now: the clock; aware UTC.
     :raises CloudError: projects, servers, flavors, images or networks cannot be listed. Any other list
         that fails becomes a :class:`Gap`.
     """
-    return _Reading(cloud, owners, workers, progress, now).run()
+    return _Reading(cloud, owners, all_keypairs, workers, progress, now).run()
 
 
 class _Reading:
@@ -348,16 +380,19 @@ class _Reading:
         self,
         cloud: Cloud,
         owners: Sequence[Cloud],
+        all_keypairs: Callable[[], Iterable[Keypair]] | None,
         workers: int,
         progress: Callable[[str], None] | None,
         now: Callable[[], datetime],
     ) -> None:
         self.cloud, self.owners, self.workers, self.now = cloud, owners, workers, now
-        self.tell = progress
+        self.tell, self.all_keypairs = progress, all_keypairs
         self.rows: dict[str, Any] = {}
         self.keypairs: dict[tuple[str, str], Keypair] = {}
         self.quotas: list[Quota] = []
         self.quota_failures: list[tuple[Project, CloudError]] = []
+        self.usages: list[Usage] = []
+        self.locked: frozenset[str] | None = None
         self.gaps: list[Gap] = []
         self.pending: dict[Future[Any], Callable[[Future[Any]], None]] = {}
 
@@ -375,11 +410,14 @@ class _Reading:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         self._note_quota_failures()
+        if self.locked is not None:
+            self.rows["servers"] = tuple(replace(s, locked=s.id in self.locked) for s in self.rows["servers"])
         return Snapshot(
             facts=facts,
             taken_at=taken_at,
             keypairs=tuple(self.keypairs.values()),
             quotas=tuple(self.quotas),
+            usages=tuple(self.usages),
             gaps=tuple(self.gaps),
             **self.rows,
         )
@@ -398,6 +436,8 @@ class _Reading:
             "floating_ips": network.list_floating_ips,
             "services": compute.list_services,
             "hypervisors": compute.list_hypervisors,
+            "availability_zones": compute.list_availability_zones,
+            "aggregates": compute.list_aggregates,
         }
         if facts.network_service == "neutron":
             lists["ports"] = self.cloud.neutron.list_ports
@@ -406,13 +446,18 @@ class _Reading:
             self.pending[pool.submit(call)] = partial(self._take, table, tuple)
         self.pending[pool.submit(network.floating_pools)] = partial(self._take, "floating_pools", dict)
         self.pending[pool.submit(compute.get_default_quota)] = partial(self._take, "default_quota", _as_it_is)
+        if facts.side == "source":
+            self.pending[pool.submit(compute.list_locked)] = self._take_locked
         for owner in (self.cloud, *self.owners):
-            self.pending[pool.submit(owner.compute.list_keypairs)] = partial(self._take_keypairs, owner)
-        if facts.side == "source" and not self.owners:
+            whose = "our own user" if owner is self.cloud else f"an owner (entry '{owner.name}')"
+            self.pending[pool.submit(owner.compute.list_keypairs)] = partial(self._take_keypairs, whose)
+        if self.all_keypairs is not None:
+            self.pending[pool.submit(self.all_keypairs)] = partial(self._take_keypairs, "everybody")
+        elif facts.side == "source" and not self.owners:
             self._gap(
                 "keypairs",
                 f"Nova shows {facts.user_name} only their own keypairs, and no owner's credentials were given",
-                "name the owners' clouds.yaml entries under source.owners in site.yaml",
+                "name the owners' clouds.yaml entries under source.owners in site.yaml, or Nova's database",
             )
 
     def _take(self, table: str, shape: Callable[[Any], Any], future: Future[Any]) -> None:
@@ -431,6 +476,8 @@ class _Reading:
         for project in self.rows["projects"]:
             request = pool.submit(self.cloud.compute.get_quota, project.id)
             self.pending[request] = partial(self._take_quota, project)
+            if self.cloud.facts.side == "source":
+                self.pending[pool.submit(self.cloud.compute.find_usage, project.id)] = self._take_usage
 
     def _take_quota(self, project: Project, future: Future[Any]) -> None:
         try:
@@ -438,11 +485,24 @@ class _Reading:
         except CloudError as error:
             self.quota_failures.append((project, error))
 
-    def _take_keypairs(self, owner: Cloud, future: Future[Any]) -> None:
+    def _take_usage(self, future: Future[Any]) -> None:
+        try:
+            found = future.result()
+        except CloudError:
+            return  # a second opinion on what the servers say anyhow
+        if found is not None:
+            self.usages.append(found)
+
+    def _take_locked(self, future: Future[Any]) -> None:
+        try:
+            self.locked = future.result()
+        except CloudError as error:
+            self._gap("locks", _reason(error), error.remedy)
+
+    def _take_keypairs(self, whose: str, future: Future[Any]) -> None:
         try:
             found = future.result()
         except CloudError as error:
-            whose = "our own user" if owner is self.cloud else f"an owner (entry '{owner.name}')"
             self._gap("keypairs", f"those of {whose}: {_reason(error)}", error.remedy)
         else:
             # an owner may be given twice, or be the user that we are ourselves

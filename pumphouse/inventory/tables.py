@@ -1,7 +1,8 @@
-"""Tables of what runs and what it needs: flavors, images, networks, addresses, groups, servers, hosts, services.
+"""Tables of what runs and what it needs: flavors, images, networks, addresses, groups, servers.
 
 Each function turns a snapshot into one DataFrame (no cloud is asked); those of
-:mod:`pumphouse.inventory.identity_tables` are re-exported, and :data:`BUILDERS` has all of them by name.
+:mod:`pumphouse.inventory.identity_tables` and :mod:`pumphouse.inventory.host_tables` are re-exported, and
+:data:`BUILDERS` has all of them by name.
 Columns and dtypes are those of :data:`pumphouse.inventory.schema.SCHEMAS`; ``<NA>`` is what the cloud does
 not tell. Values of metadata and of image properties stay out: users keep passwords there, and tables end
 up in records.
@@ -15,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from pumphouse.inventory.host_tables import aggregates, availability_zones, hosts, services
 from pumphouse.inventory.identity_tables import (
     assignments,
     joined,
@@ -23,7 +25,6 @@ from pumphouse.inventory.identity_tables import (
     projects,
     quotas,
     roles,
-    sizes,
     users,
 )
 from pumphouse.inventory.schema import build_frame
@@ -323,6 +324,8 @@ def servers(snapshot: Snapshot) -> pd.DataFrame:
     * ``metadata_keys`` (string): names of its metadata, comma-separated
     * ``created_at`` (datetime64[ns, UTC]): when it was asked for
     * ``fault`` (string): Nova's message for a server in ERROR
+    * ``updated_at`` (datetime64[ns, UTC]): when Nova last changed it
+    * ``locked`` (boolean): missing where the API does not tell (before microversion 2.9)
     """
     rows = []
     for server in snapshot.servers:
@@ -360,97 +363,11 @@ def servers(snapshot: Snapshot) -> pd.DataFrame:
                 "metadata_keys": joined(server.metadata),
                 "created_at": server.created_at,
                 "fault": server.fault,
+                "updated_at": server.updated_at,
+                "locked": server.locked,
             }
         )
     return build_frame("servers", rows)
-
-
-def hosts(snapshot: Snapshot) -> pd.DataFrame:
-    """One row per compute host: one with a nova-compute service, a hypervisor or a server.
-
-    Index: ``host`` (string).
-
-    * ``zone`` (string): availability zone of its nova-compute
-    * ``status`` (string): enabled or disabled, the operator's word
-    * ``state`` (string): up or down, what Nova sees
-    * ``disabled_reason`` (string): where one was given
-    * ``hypervisors`` (string): hypervisor host names, comma-separated
-    * ``hypervisor_type`` (string): QEMU ...
-    * ``vcpus`` (Int64, count): physical, all hypervisors of the host
-    * ``vcpus_used`` (Int64, count): Nova's own account
-    * ``ram_mib`` (Int64, MiB): physical
-    * ``ram_used_mib`` (Int64, MiB): Nova's own account, reserve included
-    * ``disk_gib`` (Int64, GiB): physical
-    * ``disk_used_gib`` (Int64, GiB): Nova's own account
-    * ``servers`` (Int64, count): on it, in any status
-    * ``servers_vcpus`` (Int64, count): of their flavors
-    * ``servers_ram_mib`` (Int64, MiB): of their flavors
-    * ``servers_disk_gib`` (Int64, GiB): root and ephemeral, of their flavors
-    """
-    services_by_host = {item.host: item for item in snapshot.services if item.binary == "nova-compute"}
-    names = {
-        *services_by_host,
-        *(item.host or item.hostname for item in snapshot.hypervisors),
-        *(server.host for server in snapshot.servers if server.host),
-    }
-    rows = []
-    for name in sorted(names):
-        service = services_by_host.get(name)
-        hypervisors = [item for item in snapshot.hypervisors if (item.host or item.hostname) == name]
-        on_it = snapshot.servers_on(name)
-        vcpus, ram_mib, disk_gib = sizes(snapshot, on_it)
-        rows.append(
-            {
-                "host": name,
-                "zone": None if service is None else service.zone,
-                "status": None if service is None else service.status,
-                "state": None if service is None else service.state,
-                "disabled_reason": None if service is None else service.disabled_reason,
-                "hypervisors": joined(item.hostname for item in hypervisors),
-                "hypervisor_type": joined({item.type for item in hypervisors}) or None,
-                "vcpus": _total(item.vcpus for item in hypervisors),
-                "vcpus_used": _total(item.vcpus_used for item in hypervisors),
-                "ram_mib": _total(item.ram_mib for item in hypervisors),
-                "ram_used_mib": _total(item.ram_used_mib for item in hypervisors),
-                "disk_gib": _total(item.disk_gib for item in hypervisors),
-                "disk_used_gib": _total(item.disk_used_gib for item in hypervisors),
-                "servers": len(on_it),
-                "servers_vcpus": vcpus,
-                "servers_ram_mib": ram_mib,
-                "servers_disk_gib": disk_gib,
-            }
-        )
-    return build_frame("hosts", rows)
-
-
-def services(snapshot: Snapshot) -> pd.DataFrame:
-    """One row per Nova service on a host.
-
-    Index: row number.
-
-    * ``host`` (string): where it runs
-    * ``binary`` (string): nova-compute, nova-network ...
-    * ``zone`` (string): availability zone
-    * ``status`` (string): enabled or disabled, the operator's word
-    * ``state`` (string): up or down, what Nova sees
-    * ``disabled_reason`` (string): where one was given
-    * ``service_id`` (string): Icehouse and later
-    """
-    return build_frame(
-        "services",
-        (
-            {
-                "host": item.host,
-                "binary": item.binary,
-                "zone": item.zone,
-                "status": item.status,
-                "state": item.state,
-                "disabled_reason": item.disabled_reason,
-                "service_id": item.id,
-            }
-            for item in snapshot.services
-        ),
-    )
 
 
 BUILDERS: Mapping[str, Callable[[Snapshot], pd.DataFrame]] = {
@@ -469,6 +386,8 @@ BUILDERS: Mapping[str, Callable[[Snapshot], pd.DataFrame]] = {
     "servers": servers,
     "hosts": hosts,
     "services": services,
+    "availability_zones": availability_zones,
+    "aggregates": aggregates,
     "quotas": quotas,
 }
 
@@ -521,8 +440,3 @@ def _address_order(address: str) -> tuple[int, str]:
 
 def _project_names(snapshot: Snapshot, ids: Iterable[str]) -> str:
     return joined(name_of(snapshot.project(project_id)) or project_id for project_id in ids)
-
-
-def _total(values: Iterable[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None

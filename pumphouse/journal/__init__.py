@@ -5,6 +5,7 @@ never changed. Intent is committed before a call leaves, the outcome after it, s
 leaves enough behind to go on. SQLite by default, any SQLAlchemy database by URL.
 """
 
+from pumphouse.journal.states import PlanState
 from pumphouse.journal.store import Event, Journal, RunRow, StepState
 
-__all__ = ["Event", "Journal", "RunRow", "StepState"]
+__all__ = ["Event", "Journal", "PlanState", "RunRow", "StepState"]

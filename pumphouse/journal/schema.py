@@ -48,7 +48,7 @@ plans = Table(
     Column("hash", String(64), primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("selection_digest", String(64), nullable=False, index=True),
-    Column("state", String(16), nullable=False),  # proposed, started, finished, undone
+    Column("state", String(16), nullable=False),  # a PlanState
     Column("document", JSON, nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
 )

@@ -18,9 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pumphouse.errors import ClaimHeld, JournalError
 from pumphouse.journal import schema
+from pumphouse.journal.states import PlanState
 
 #: Step events, in the order in which a step that goes well has them. ``skipped``: verified by an earlier run.
-STEP_EVENTS = ("intent", "done", "verified", "failed", "skipped", "undo-intent", "undone")
+#: ``refused``: the service said that it did nothing, so that what is found there later is somebody else's.
+STEP_EVENTS = ("intent", "refused", "done", "verified", "failed", "skipped", "undo-intent", "undone")
 #: Key of the event that says which steps a run set out to do.
 SCOPE_KEY = "@scope"
 
@@ -193,6 +195,13 @@ class Journal:
             return "nothing-to-do"
         return "succeeded"
 
+    def set_out(self, run_id: str) -> bool:
+        """Whether the run set out to do any step; one that did not only read."""
+        return any(
+            event.event in STEP_EVENTS or (event.step_key == SCOPE_KEY and event.data["steps"])
+            for event in self.events(run_id=run_id)
+        )
+
     # -- plans --------------------------------------------------------------------------------
     def save_plan(self, plan_hash: str, *, kind: str, selection_digest: str, document: Mapping[str, Any]) -> None:
         """Keep a plan; one that is kept already stays as it is."""
@@ -204,16 +213,20 @@ class Journal:
                         hash=plan_hash,
                         kind=kind,
                         selection_digest=selection_digest,
-                        state="proposed",
+                        state=PlanState.PROPOSED.value,
                         document=dict(document),
                         made_at=self._now(),
                     )
                 )
 
-    def set_plan_state(self, plan_hash: str, state: str) -> None:
-        """``proposed`` → ``started`` → ``finished``, or ``undone``."""
+    def set_plan_state(self, plan_hash: str, state: PlanState | str) -> None:
+        """Note where a plan stands.
+
+        :raises JournalError: when there is no such state.
+        """
+        word = _plan_state(state).value
         with self._write() as db:
-            db.execute(schema.plans.update().where(schema.plans.c.hash == plan_hash).values(state=state))
+            db.execute(schema.plans.update().where(schema.plans.c.hash == plan_hash).values(state=word))
 
     def plan_documents(self, *, kind: str | None = None, states: Iterable[str] = ()) -> list[Mapping[str, Any]]:
         """Documents of the plans of a kind in these states (all when empty), oldest first."""
@@ -221,7 +234,7 @@ class Journal:
         if kind is not None:
             query = query.where(schema.plans.c.kind == kind)
         if states:
-            query = query.where(schema.plans.c.state.in_(list(states)))
+            query = query.where(schema.plans.c.state.in_([_plan_state(state).value for state in states]))
         return [row.document for row in self._read(query)]
 
     def plan_document(self, plan_hash: str) -> Mapping[str, Any] | None:
@@ -230,10 +243,10 @@ class Journal:
             return dict(row.document)
         return None
 
-    def plan_state(self, plan_hash: str) -> str | None:
+    def plan_state(self, plan_hash: str) -> PlanState | None:
         """State of a plan, or None when the journal does not hold it."""
         for row in self._read(sa.select(schema.plans.c.state).where(schema.plans.c.hash == plan_hash)):
-            return str(row.state)
+            return _plan_state(row.state)
         return None
 
     # -- steps --------------------------------------------------------------------------------
@@ -282,6 +295,11 @@ class Journal:
             return str(row.destination_id)
         return None
 
+    def mappings(self) -> dict[tuple[str, str], str]:
+        """All mappings: (kind, source id) -> destination id."""
+        rows = self._read(sa.select(schema.mappings))
+        return {(row.kind, row.source_id): str(row.destination_id) for row in rows}
+
     def events(
         self, *, run_id: str | None = None, plan_hash: str | None = None, step_key: str | None = None
     ) -> list[Event]:
@@ -309,9 +327,22 @@ class Journal:
         for event in self.events(step_key=step_key):
             if event.event == "intent":
                 ours = ours or bool(event.data.get("absent"))
-            elif event.event == "undone":
+            elif event.event in ("undone", "refused"):
                 ours = False
         return ours
+
+    def made_with(self, step_key: str) -> dict[str, Any]:
+        """What the plans that share a step noted of making its object, since it was last undone; the first word counts.
+
+        A plan that found the object there knows nothing of what making it replaced, and may be the last to undo it.
+        """
+        noted: dict[str, Any] = {}
+        for event in self.events(step_key=step_key):
+            if event.event in ("intent", "done"):
+                noted = {**event.data, **noted}
+            elif event.event in ("undone", "refused"):
+                noted = {}
+        return noted
 
     # -- claims -------------------------------------------------------------------------------
     def claim(
@@ -384,6 +415,16 @@ class Journal:
             ) from error
 
 
+def _plan_state(word: str) -> PlanState:
+    try:
+        return PlanState(word)
+    except ValueError as error:
+        raise JournalError(
+            f"Journal: {word!r} is no state of a plan.",
+            remedy=f"a plan is {', '.join(PlanState)}; a newer version of pumphouse may know more.",
+        ) from error
+
+
 def _only_for_us(file: Path) -> None:
     """Servers' metadata is in plans, and may hold what nobody else should read."""
     if file.stat().st_uid == os.geteuid():
@@ -403,6 +444,8 @@ def _advance(state: StepState, event: Event) -> StepState:
         case "intent":
             ours = state.ours or bool(event.data.get("absent"))
             return StepState("intent", state.outcome, ours, None, event.data)
+        case "refused":
+            return StepState("failed", state.outcome, ours=False, intent_data=state.intent_data)
         case "done":
             return StepState("done", event.data, state.ours, None, state.intent_data)
         case "verified" | "skipped":

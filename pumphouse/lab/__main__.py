@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pumphouse.lab.cli import lab_group
-from pumphouse.lab.server import LabOptions, serve
+from pumphouse.lab.server import DESTINATIONS, RATE_LIMITS, LabOptions, serve
 from pumphouse.lab.source import RELEASES
 
 
@@ -19,14 +20,17 @@ from pumphouse.lab.source import RELEASES
 @click.option("--release", type=click.Choice(sorted(RELEASES)), default="icehouse")
 @click.option("--osapi-max-limit", type=click.IntRange(1), default=1000, help="The old Nova's largest page.")
 @click.option("--owner-pid", type=int, default=0, help="End when this process is gone.")
-def serve_command(directory: Path, size: int, scale: float, release: str, osapi_max_limit: int, owner_pid: int) -> None:
+@click.option("--destination", type=click.Choice(DESTINATIONS), default="neutron")
+@click.option("--rate-limit", type=click.Choice(RATE_LIMITS), default="release")
+@click.option("--rate-scale", type=click.FloatRange(0), default=1.0)
+def serve_command(directory: Path, **options: Any) -> None:
     """Run a lab in the foreground until it is interrupted.
 
     \b
     Example:
       python -m pumphouse.lab serve --dir lab
     """
-    asyncio.run(serve(directory.resolve(), LabOptions(size, scale, release, osapi_max_limit, owner_pid)))
+    asyncio.run(serve(directory.resolve(), LabOptions(**options)))
 
 
 if __name__ == "__main__":

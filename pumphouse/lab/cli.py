@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pumphouse.errors import PumphouseError
 from pumphouse.lab import process
 from pumphouse.lab.process import LabInfo
-from pumphouse.lab.server import LabOptions
-from pumphouse.lab.source import RELEASES
+from pumphouse.lab.server import DESTINATIONS, RATE_LIMITS, LabOptions
+from pumphouse.lab.source import NOT_IMPLEMENTED, RELEASES
 
 _directory = click.option(
     "--dir",
@@ -49,17 +50,46 @@ def lab_group() -> None:
     help="Factor on all durations; 0.1 is ten times faster.",
 )
 @click.option("--release", type=click.Choice(sorted(RELEASES)), default="icehouse", show_default=True)
+@click.option(
+    "--destination",
+    type=click.Choice(DESTINATIONS),
+    default="neutron",
+    show_default=True,
+    help="The new cloud: current with Neutron, or an older one (Icehouse) with nova-network.",
+)
+@click.option(
+    "--osapi-max-limit",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Most records that the old Nova gives at once.",
+)
+@click.option(
+    "--rate-limit",
+    type=click.Choice(RATE_LIMITS),
+    default="release",
+    show_default=True,
+    help="The old Nova's rate limits: as shipped (Grizzly: on), or switched.",
+)
+@click.option(
+    "--rate-scale",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Factor on the rate limits' periods, on top of --scale.",
+)
 @_as_json
-def up(directory: Path, size: int, scale: float, release: str, as_json: bool) -> None:
+def up(directory: Path, as_json: bool, **options: Any) -> None:
     """Start a lab; it goes on in the background.
 
     \b
     Example:
       pumphouse lab up --dir lab --scale 0.2
+      pumphouse lab up --dir lab --release grizzly
     """
     try:
         was_running = process.status(directory).running
-        info = process.up(directory, LabOptions(size=size, scale=scale, release=release))
+        info = process.up(directory, LabOptions(**options))
     except PumphouseError as error:
         raise click.ClickException(str(error)) from error
     _show(info, "The lab was running already" if was_running else "The lab is up", as_json=as_json)
@@ -102,6 +132,24 @@ def down(directory: Path, as_json: bool) -> None:
     _show(info, "The lab is stopped" if was_running else "No lab was running", as_json=as_json)
 
 
+@lab_group.command()
+@_as_json
+def gaps(as_json: bool) -> None:
+    """List what the real old services have and the lab does not: it answers there as to an unknown path, or as said.
+
+    \b
+    Example:
+      pumphouse lab gaps
+    """
+    if as_json:
+        click.echo(json.dumps(NOT_IMPLEMENTED, indent=1))
+        return
+    for service, lines in NOT_IMPLEMENTED.items():
+        click.echo(f"{service}")
+        for line in lines:
+            click.echo(f"  {line}")
+
+
 def _show(info: LabInfo, headline: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(info.as_json(), indent=1))
@@ -111,6 +159,7 @@ def _show(info: LabInfo, headline: str, *, as_json: bool) -> None:
         return
     facts = info.facts
     click.echo(f"  old cloud    {facts['source_auth_url']}  ({facts['release']}, {facts['servers']} servers)")
-    click.echo(f"  new cloud    {facts['destination_auth_url']}")
+    click.echo(f"  new cloud    {facts['destination_auth_url']}  ({facts['destination']})")
     click.echo(f"  guests       {facts['fixed_cidr']} port {facts['guest_port']}")
     click.echo(f"  site file    {info.site_file}")
+    click.echo("  not answered `pumphouse lab gaps` lists it")

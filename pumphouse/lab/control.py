@@ -11,6 +11,7 @@ POST   /faults       add a rule (:class:`pumphouse.lab.faults.Fault`'s fields)
 DELETE /faults       forget all rules
 POST   /timing       change fields of :class:`pumphouse.lab.world.Timing`
 POST   /hosts        ``{"host", "alive"}``: a compute host's heartbeat; a dead host takes its guests with it
+POST   /rate-limit   ``{"on", "scale"}``: the old Nova's rate limits and how fast their clock runs
 ====== ============= ======================================================================
 """
 
@@ -25,7 +26,6 @@ from aiohttp import web
 from pumphouse.lab.faults import KINDS, Fault, Handler
 from pumphouse.lab.source import Source
 from pumphouse.lab.source.nova_views import status_of
-from pumphouse.lab.source.state import CLOUD
 from pumphouse.lab.world import World
 
 
@@ -49,6 +49,7 @@ class Control:
         app.router.add_delete("/faults", self.clear_faults)
         app.router.add_post("/timing", self.timing)
         app.router.add_post("/hosts", self.hosts)
+        app.router.add_post("/rate-limit", self.rate_limit)
         return app
 
     @property
@@ -90,6 +91,8 @@ class Control:
                     "servers": len(state.live_servers()),
                     "servers_by_status": statuses,
                     "tasks": len(state.tasks),
+                    "reserved_fixed_ips": sorted(a for a, fixed in state.fixed_ips.items() if fixed.reserved),
+                    "rate_limit": {"on": state.limiter.on, "scale": state.limiter.scale},
                 },
                 "guests": {
                     cloud: sum(1 for g in layer2.guests.values() if g.cloud == cloud)
@@ -145,5 +148,14 @@ class Control:
         if not alive:
             for server in state.live_servers():
                 if server.host == name:
-                    await self.world.layer2.power_off(CLOUD, server.id)
+                    await self.world.layer2.power_off(state.cloud, server.id)
         return web.json_response({"host": name, "alive": alive})
+
+    async def rate_limit(self, request: web.Request) -> web.Response:
+        """POST /rate-limit; what was counted so far is forgotten."""
+        given = await request.json()
+        limiter = self.source.state.limiter
+        limiter.on = bool(given.get("on", limiter.on))
+        limiter.scale = float(given.get("scale", limiter.scale))
+        limiter.reset()
+        return web.json_response({"on": limiter.on, "scale": limiter.scale})

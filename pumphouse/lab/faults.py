@@ -64,10 +64,16 @@ class Fault:
 
 @dataclass
 class Faults:
-    """The rules in force, and a log of the last requests of all services."""
+    """The rules in force, and a log of the last requests of all services.
+
+    ``followers`` are told the service's name after each request that may have changed something, before its answer
+    leaves. ``silences`` are errors on which a service dies: the connection ends without an answer.
+    """
 
     rules: list[Fault] = field(default_factory=list)
     requests: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=20000))
+    followers: list[Callable[[str], None]] = field(default_factory=list)
+    silences: tuple[type[Exception], ...] = ()
 
     def middleware(self, service: str | Callable[[web.Request], str]) -> Middleware:
         """An aiohttp middleware that logs a service's requests and applies the rules to them.
@@ -103,13 +109,23 @@ class Faults:
                 elif rule.kind == "reset":
                     return _cut(request)
                 elif rule.kind == "lost":
-                    await handler(request)
+                    await self._handle(name, request, handler)
                     return _cut(request)
-            answer = await handler(request)
+            try:
+                answer = await self._handle(name, request, handler)
+            except self.silences:
+                return _cut(request)
             entry["status"] = answer.status
             return answer
 
         return apply
+
+    async def _handle(self, name: str, request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        if request.method not in ("GET", "HEAD"):
+            for follower in self.followers:
+                follower(name)
+        return answer
 
 
 def _refusal(status: int) -> web.Response:

@@ -1,8 +1,8 @@
 """Fill the old cloud with what a site of 2014 has accumulated: plain data first, then what makes records of it.
 
 Projects ``acme`` (seven good servers on three hosts), ``globex`` (three) and ``initech`` (dirty: an ERROR server, one
-stuck in a task, one whose image is gone, one good), besides ``admin`` and ``service``. Ids, MACs, keys and image
-bytes are the same in every lab; passwords are not.
+stuck in a task, one whose image is gone, one good), besides ``admin`` and ``service``; what else there is comes from
+:mod:`pumphouse.lab.umbrella`. Ids, MACs, keys and image bytes are the same in every lab; passwords are not.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from pumphouse.lab import umbrella
 from pumphouse.lab.source import glance
 from pumphouse.lab.source.nova_ips import Addresses
 from pumphouse.lab.source.nova_keypairs import add_keypair
 from pumphouse.lab.source.nova_network import add_floating_range, make_network
 from pumphouse.lab.source.nova_secgroups import default_group
 from pumphouse.lab.source.state import (
-    CLOUD,
     MEMBER_ROLE_ID,
     Aggregate,
     FixedIp,
@@ -48,6 +48,7 @@ NETWORK_LABEL = "novanetwork"
 POOL = "nova"
 FLEET = "fleet"
 SERVERS_PER_FLEET_HOST = 40
+_BEFORE_FLEET = 60  # addresses that the other servers may take
 
 PROJECTS = {
     "admin": "admin tenant",
@@ -227,7 +228,13 @@ QUOTAS = {"acme": {"instances": 20, "cores": 40, "ram": 102400, "floating_ips": 
 def user_names() -> list[str]:
     """The project users that get an entry of their own in ``clouds.yaml``."""
     projects = ("acme", "globex", "initech")
-    return [n for n, u in USERS.items() if u["project"] in projects and u.get("enabled", True)]
+    own = [n for n, u in USERS.items() if u["project"] in projects and u.get("enabled", True)]
+    return [*own, *umbrella.CAN_LOG_IN]
+
+
+def project_of(user_name: str) -> str:
+    """The project that a user's entry is for."""
+    return str(USERS[user_name]["project"] if user_name in USERS else umbrella.USERS[user_name]["default"])
 
 
 @dataclass
@@ -267,12 +274,15 @@ class Filler:
             del self.state.images[image.id]
             self.state.deleted_image_ids.add(image.id)
             self.state.image_path(image.id).unlink(missing_ok=True)
+        umbrella.Umbrella(self).fill()
         if size:
             self._fleet(size)
+        dead = {s.host for s in self.state.services if not s.alive}
         for server in self.state.live_servers():
-            if server.power_state == 1 and server.addresses:
-                guest = Guest(CLOUD, server.id, server.name, server.addresses[0], server.mac)
-                await self.state.world.layer2.power_on(guest)
+            if server.power_state == 1 and server.host not in dead:
+                for address in server.addresses:
+                    guest = Guest(self.state.cloud, server.id, server.name, address, server.mac)
+                    await self.state.world.layer2.power_on(guest)
 
     # --- identity
 
@@ -329,6 +339,8 @@ class Filler:
         for row in FLAVORS:
             given = dict(row)
             given["id"] = given["id"] or self.state.new_uuid()
+            if given["name"] == "m1.tiny":
+                given["disk"] = self.state.release.tiny_disk_gib
             given["access"] = [self.projects[name].id for name in given.get("access", [])]
             flavor = Flavor(**given, number=self.state.count("flavor"))
             self.state.flavors[flavor.id] = self.flavors[flavor.name] = flavor
@@ -342,7 +354,8 @@ class Filler:
             is_public=bool(row.get("is_public")),
             disk_format=row["disk_format"],
             container_format=row["container_format"],
-            min_disk=int(row.get("min_disk", 0)),
+            # where m1.tiny has no root disk, nobody could boot a small image that wants one
+            min_disk=int(row.get("min_disk", 0)) if self.state.release.tiny_disk_gib else 0,
             min_ram=int(row.get("min_ram", 0)),
             protected=bool(row.get("protected")),
             properties=dict(row.get("properties", {})),
@@ -357,18 +370,30 @@ class Filler:
             project_id = self.projects[name].id
             image.members[project_id] = Member(project_id, created_at, created_at)
         if row["size"] is not None:
-            pieces = image_bytes(image.disk_format or "raw", row["name"], row["size"])
-            image.size, image.checksum = glance.write_bytes(self.state.image_path(image.id), pieces)
+            self.store(image, row["name"], row["size"])
             image.status = "active"
         self.state.images[image.id] = self.images[row["name"]] = image
 
+    def store(self, image: Image, name: str, size: int) -> None:
+        """Give an image its bytes, made of ``name``."""
+        pieces = image_bytes(image.disk_format or "raw", name, size)
+        image.size, image.checksum = glance.write_bytes(self.state.image_path(image.id), pieces)
+
+    def public_key(self, name: str) -> str:
+        """A public key made of ``name``."""
+        return public_key(name)
+
     # --- network
+
+    def odd_address(self) -> str:
+        """An address between those of the usual servers and those of a fleet."""
+        return str(ipaddress.ip_address(self.network.dhcp_start) + _BEFORE_FLEET - 2)
 
     def _network(self) -> None:
         world = self.state.world
         self.network = make_network(self.state, NETWORK_LABEL, world.fixed_cidr)
-        block = ipaddress.ip_network(world.floating_cidr)
-        add_floating_range(self.state, f"{block.network_address + 16}/28", POOL, "eth1")
+        self.floating_block = ipaddress.ip_network(world.floating_cidr)
+        add_floating_range(self.state, f"{self.floating_block.network_address + 16}/28", POOL, "eth1")
 
     def _groups(self, project_id: str) -> None:
         default_group(self.state, project_id)
@@ -437,7 +462,7 @@ class Filler:
         user = self._user(f"{FLEET}-user", {"project": FLEET, "roles": ["Member"]})
         default_group(self.state, project.id)
         self.state.quotas[project.id] = {"instances": -1, "cores": -1, "ram": -1}
-        first = int(ipaddress.ip_address(self.network.dhcp_start)) + 60
+        first = int(ipaddress.ip_address(self.network.dhcp_start)) + _BEFORE_FLEET
         hosts = [name for name in self.state.hosts if name.startswith(FLEET)]
         image, flavor = self.images["cirros-0.3.2-x86_64"], self.flavors["m1.tiny"]
         for number in range(size):

@@ -14,11 +14,14 @@ from typing import Any
 
 from aiohttp import web
 
-from pumphouse.lab import destination, populate, siteblock, sitefiles, source
+from pumphouse.lab import bootstrap, database, destination, populate, siteblock, sitefiles, source
 from pumphouse.lab.control import Control
 from pumphouse.lab.destination.web import SERVICE
 from pumphouse.lab.process import start_stamp
 from pumphouse.lab.world import Layer2, Timing, World
+
+DESTINATIONS = ("neutron", "nova-network")
+RATE_LIMITS = ("release", "on", "off")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class LabOptions:
     :param scale: factor on all durations (0.1: ten times faster).
     :param osapi_max_limit: the old Nova's largest page.
     :param owner_pid: the lab ends when this process is gone (0: it lives until it is stopped).
+    :param destination: ``neutron`` for a current cloud, ``nova-network`` for an older one without Neutron.
+    :param rate_limit: the old Nova's rate limits: ``release`` (as shipped), ``on`` or ``off``.
+    :param rate_scale: factor on their periods, on top of ``scale``.
     """
 
     size: int = 0
@@ -36,6 +42,9 @@ class LabOptions:
     release: str = "icehouse"
     osapi_max_limit: int = 1000
     owner_pid: int = 0
+    destination: str = "neutron"
+    rate_limit: str = "release"
+    rate_scale: float = 1.0
 
 
 async def serve(directory: Path, options: LabOptions) -> None:
@@ -80,6 +89,10 @@ async def _start(
 ) -> dict[str, Any]:
     old = await source.start(world, release=options.release, osapi_max_limit=options.osapi_max_limit)
     stack.push_async_callback(old.stop)
+    limiter = old.state.limiter
+    limiter.scale = options.scale * options.rate_scale
+    if options.rate_limit != "release":
+        limiter.on = options.rate_limit == "on"
     passwords: dict[str, str] = {}
 
     def password(name: str) -> str:
@@ -87,21 +100,22 @@ async def _start(
 
     await populate.Filler(old.state, password).fill(size=options.size)
     users = {"admin": ("admin", passwords["admin"])}
-    users |= {n: (populate.USERS[n]["project"], passwords[n]) for n in populate.user_names()}
+    users |= {n: (populate.project_of(n), passwords[n]) for n in populate.user_names()}
     clouds, secure = sitefiles.source_entries(old.state.endpoints.keystone, old.state.region, users)
-    named = world.faults.middleware(lambda request: f"destination.{request.app[SERVICE]}")
-    new = await destination.start(world, middlewares=[named])
-    stack.push_async_callback(new.stop)
-    more = sitefiles.destination_entries(
-        new.auth_url, new.admin_username, new.admin_password, new.admin_project, new.region
-    )
-    clouds |= more[0]
-    secure |= more[1]
+    old_databases = database.OldDatabases(directory / "databases", old.state)
+    world.faults.followers.append(lambda name: old_databases.follow() if name.startswith("source.") else None)
+    new_cloud, new_secret, new_url = await _start_destination(stack, world, options, directory)
+    clouds["new"], secure["new"] = new_cloud, new_secret
     token = secrets.token_urlsafe(24)
     control_url = await _start_control(stack, Control(world, old, token))
     sitefiles.write_private(directory / "control.token", token + "\n")
+    pools = {populate.POOL: "public" if options.destination == "neutron" else populate.POOL}
     owners = {name: f"old-{name}" for name in populate.user_names()}
-    sitefiles.write_site(directory, clouds, secure, owners, pool=populate.POOL, port=world.layer2.guest_port)
+    databases = {"source": {"keystone": old_databases.keystone, "nova": old_databases.nova}}
+    databases["destination"] = {"keystone": directory / "databases" / database.NEW_KEYSTONE}
+    sitefiles.write_site(
+        directory, clouds, secure, owners, pools=pools, port=world.layer2.guest_port, databases=databases
+    )
     return {
         "schema": 1,
         "pid": os.getpid(),
@@ -111,12 +125,39 @@ async def _start(
         "scale": options.scale,
         "control_url": control_url,
         "source_auth_url": f"{old.state.endpoints.keystone}/v2.0",
-        "destination_auth_url": new.auth_url,
+        "destination": options.destination,
+        "destination_auth_url": new_url,
         "fixed_cidr": world.fixed_cidr,
         "floating_cidr": world.floating_cidr,
         "guest_port": world.layer2.guest_port,
         "servers": len(old.state.live_servers()),
     }
+
+
+async def _start_destination(
+    stack: contextlib.AsyncExitStack, world: World, options: LabOptions, directory: Path
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Start the new cloud; the administrator's entries of ``clouds.yaml`` and ``secure.yaml``, and its auth URL."""
+    if options.destination == "nova-network":
+        older = await source.start(world, cloud="destination", seed=bootstrap.SEED)
+        stack.push_async_callback(older.stop)
+        password = secrets.token_urlsafe(18)
+        bootstrap.bootstrap(older.state, password)
+        databases = database.OldDatabases(directory / "databases", older.state, "new")
+        world.faults.followers.append(lambda name: databases.follow() if name.startswith("destination.") else None)
+        keystone = older.state.endpoints.keystone
+        clouds, secure = sitefiles.source_entries(keystone, older.state.region, {"admin": ("admin", password)})
+        return clouds["old"], secure["old"], f"{keystone}/v2.0"
+    named = world.faults.middleware(lambda request: f"destination.{request.app[SERVICE]}")
+    new = await destination.start(world, middlewares=[named])
+    stack.push_async_callback(new.stop)
+    keystone_database = database.DestinationKeystone(directory / "databases", new.cloud.identity)
+    world.faults.followers.append(lambda name: keystone_database.follow() if name == "destination.identity" else None)
+    world.faults.silences = (database.UnreadableHash,)
+    cloud, secret = sitefiles.destination_entries(
+        new.auth_url, new.admin_username, new.admin_password, new.admin_project, new.region
+    )
+    return cloud["new"], secret["new"], new.auth_url
 
 
 async def _start_control(stack: contextlib.AsyncExitStack, control: Control) -> str:

@@ -66,15 +66,31 @@ def destination_entries(
 
 
 def write_site(
-    directory: Path, clouds: dict[str, Any], secure: dict[str, Any], owners: dict[str, str], *, pool: str, port: int
+    directory: Path,
+    clouds: dict[str, Any],
+    secure: dict[str, Any],
+    owners: dict[str, str],
+    *,
+    pools: dict[str, str],
+    port: int,
+    databases: dict[str, dict[str, Path]],
 ) -> None:
-    """Write ``secure.yaml`` (0600), ``clouds.yaml`` and ``site.yaml``."""
-    site = {
+    """Write ``secure.yaml`` (0600), ``clouds.yaml`` and ``site.yaml``; ``site-databases.yaml`` names databases too.
+
+    :param databases: side -> service -> file in the folder ``databases``.
+    """
+    site: dict[str, Any] = {
         "schema": 1,
         "name": directory.name,
         "clouds_yaml": "clouds.yaml",
         "source": {"cloud": "old", "owners": owners},
-        "destination": {"cloud": "new", "networks": {}, "floating_pools": {pool: "public"}},
+        "destination": {
+            "cloud": "new",
+            "networks": {},
+            "floating_pools": pools,
+            "provider": {"novanetwork": {"physical_network": "physnet1", "dhcp": "filtered"}},
+            "same_net_traffic": "drop",
+        },
         "probe": {"kind": "http", "port": port, "timeout_s": 30},
         "limits": {"hold_s": 2, "action_timeout_s": 120},
         "journal": "sqlite:///journal.db",
@@ -84,6 +100,9 @@ def write_site(
     write_private(directory / "secure.yaml", _HEADER + yaml.safe_dump({"clouds": secure}, sort_keys=False))
     write_plain(directory / "clouds.yaml", _HEADER + yaml.safe_dump({"clouds": clouds}, sort_keys=False))
     write_plain(directory / "site.yaml", _HEADER + yaml.safe_dump(site, sort_keys=False))
+    for side, names in databases.items():
+        site[side]["databases"] = {name: {"url": f"sqlite:///databases/{file.name}"} for name, file in names.items()}
+    write_plain(directory / "site-databases.yaml", _HEADER + yaml.safe_dump(site, sort_keys=False))
 
 
 def write_info(directory: Path, info: dict[str, Any]) -> None:

@@ -92,6 +92,8 @@ def show_facts(source: CloudFacts, destination: CloudFacts | None = None) -> Dis
         ("TLS", [Cell("verified", GOOD) if item.tls_verified else Cell("not verified", WARN) for item in clouds]),
         ("evidence", [Cell("; ".join(item.evidence) or None) for item in clouds]),
     ]
+    names = dict.fromkeys(name for item in clouds for name in item.abilities)
+    lines += [(name, [Cell(item.abilities.get(name)) for item in clouds]) for name in names]
     columns = [Column(""), *(Column(item.side) for item in clouds)]
     return render("Clouds", columns, [[Cell(label), *cells] for label, cells in lines])
 

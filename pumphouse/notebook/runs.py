@@ -9,13 +9,14 @@ from typing import Any
 
 from pumphouse.approval import Approval
 from pumphouse.notebook.display import MIB, show_facts
-from pumphouse.notebook.html import BAD, BUSY, GOOD, OFF, WARN, Cell, Column, Display, joined, render
+from pumphouse.notebook.html import BAD, BUSY, GOOD, NOTE, OFF, WARN, Cell, Column, Display, joined, render
 from pumphouse.plan.model import Plan
 from pumphouse.session import Report, Run
 
 _RESULT_TONES = {
     "moved": GOOD,
     "source deleted": GOOD,
+    "finalised": GOOD,
     "back at the source": GOOD,
     "never left the source": GOOD,
     "failed": BAD,
@@ -98,6 +99,7 @@ def show_approval(approval: Approval, run: Run) -> Display:
     rows = [
         [Cell("plan"), Cell(approval.plan_hash)],
         [Cell("approved by"), Cell(approval.approved_by, WARN if same else GOOD, strong=True)],
+        [Cell("typed by"), Cell(approval.account or None)],
         [Cell("run by"), Cell(run.operator + (" (the same person)" if same else ""))],
         [Cell("approved at"), Cell(_moment(approval.approved_at))],
         [Cell("reason"), Cell(approval.reason)],
@@ -164,7 +166,18 @@ def show_report(report: Report | None) -> Display:
     title = f"Result: {report.verified} of {_count(report.steps, 'step')} done and verified"
     if report.failed:
         title += f", {report.failed} failed"
-    return render(title, columns, rows, note=" ".join(report.left))
+    shown = render(title, columns, rows, note=" ".join(report.left))
+    return joined(shown, _objects(report)) if report.objects else shown
+
+
+def _objects(report: Report) -> Display:
+    tones = {"kept": NOTE, "failed": BAD, "not undone yet": BUSY}
+    rows = [
+        [Cell(item.name, strong=True), Cell(item.result, tones.get(item.result, GOOD)), Cell(item.why or None)]
+        for item in report.objects
+    ]
+    columns = [Column("what the move had made or used"), Column("now", kind="word"), Column("why", kind="prose")]
+    return render("What went and what stayed", columns, rows)
 
 
 def _moment(text: str) -> str:

@@ -131,7 +131,8 @@ def plan_finalise(
                         "source_id": server_id,
                         "destination_id": journal.mapping("server", server_id),
                         "name": server.name,
-                        "was": settle.params["was"],
+                        "rests": settle.params["rests"],
+                        "arrives": settle.params["arrives"],
                         "address": settle.params["address"],
                         "answered": bool(settled.outcome.get("answers")),
                     },
@@ -169,10 +170,10 @@ def plan_rollback(
     moves = moves_of(journal, ids_asked, prepared=True)
     findings = _not_moved(ids_asked, moves)
     chosen: list[tuple[Plan, PlannedStep]] = []
-    servers = []
+    servers, notes = [], []
     going = {move.hash: set(ids) for move, ids in moves}
     kept = still_needed(journal, going)
-    deleted = _finalised(journal)
+    deleted = finalised(journal)
     for move, ids in reversed(moves):
         states = journal.step_states(move.hash)
         for server_id in ids:
@@ -187,6 +188,11 @@ def plan_rollback(
                         "leave it out; move it back as a new server if need be.",
                     )
                 )
+        notes += [
+            Note(step.title, _goes(journal, step) if step.key not in kept else _STAYS)
+            for step in move.steps
+            if step.server_id is None and states.get(step.key, StepState()).in_effect
+        ]
         chosen += [
             (move, step)
             for step in move.steps
@@ -224,9 +230,22 @@ def plan_rollback(
         selection_digest=selection_digest,
         servers=tuple({server.id: server for server in servers}.values()),
         steps=order(steps),
+        notes=tuple(dict.fromkeys(notes)),
         sequence=sum(event.event == "undone" for move, _ in moves for event in journal.events(plan_hash=move.hash)),
     )
     return plan, tuple(findings)
+
+
+#: Why a roll back leaves what servers share.
+_STAYS = "stays: servers that do not go back stand on it"
+
+
+def _goes(journal: Journal, step: PlannedStep) -> str:
+    """What undoing a shared step will do with its object, as far as the journal knows."""
+    if not journal.made_by_us(step.key):
+        return "stays: it was there before pumphouse"
+    undo = (step.undo or "undone").partition(", if ")[0]
+    return f"{undo}: pumphouse made it, and no other move needs it (kept if somebody has come to use it since)"
 
 
 def _undo_key(move: Plan, key: str) -> str:
@@ -259,10 +278,16 @@ def still_needed(journal: Journal, going: Mapping[str, Collection[str]]) -> set[
             if key not in needed:
                 needed.add(key)
                 pending.extend(by_key[key].needs)
+        # nothing stands on a user's own password, but a user who stays keeps it
+        needed.update(s.key for s in plan.steps if s.kind == "password" and f"user:{s.params['user_id']}" in needed)
+        if plan.hash not in going:
+            # each plan borrows a user's one-time secret for itself
+            needed.difference_update(s.key for s in plan.steps if s.kind == "secret")
     return needed
 
 
-def _finalised(journal: Journal) -> set[str]:
+def finalised(journal: Journal) -> set[str]:
+    """Ids of servers whose source was deleted when their move was finalised (read only)."""
     gone = set()
     for document in journal.plan_documents(kind="finalise", states=("started", "finished")):
         plan = Plan.from_document(document)

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pumphouse.databases import DatabaseFacts
 from pumphouse.findings import Finding
 from pumphouse.inventory import Snapshot
 from pumphouse.model import Server
 from pumphouse.plan.model import Note, PlannedStep
 from pumphouse.site import Site
 
+if TYPE_CHECKING:
+    from pumphouse.plan.clashes import Place
+
 
 @dataclass
 class Draft:
     """A plan in the making, for ``servers``.
 
-    ``secrets`` are names of users whose one-time secret we hold from an earlier plan.
+    ``secrets`` are names of users whose one-time secret we hold from an earlier plan and can log in with, ``held`` of
+    those whose secret we hold at all. ``databases`` is what Keystone's and Nova's databases told. ``places`` is where
+    users go, by their source id. ``taken`` are addresses that the source cannot spare, beside those of its servers.
     """
 
     source: Snapshot
     destination: Snapshot
     site: Site
     secrets: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
+    databases: DatabaseFacts = field(default_factory=DatabaseFacts)
     servers: tuple[Server, ...] = ()
     steps: dict[str, PlannedStep] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    places: dict[str, Place] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
     copy_bytes: int = 0
 
     def block(self, code: str, obj: str, message: str, remedy: str) -> None:

@@ -1,93 +1,65 @@
-"""Planning security groups, networks, ports, routers and floating IPs."""
+"""Planning networks: which one at the destination stands for nova-network's, and which addresses it may use."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import ipaddress
+from dataclasses import dataclass
 
-from pumphouse.model import Address, Network, Project, SecurityGroup, Server
-from pumphouse.plan.addresses import free_slice
+from pumphouse.clouds.api import NovaNetwork
+from pumphouse.inventory import Snapshot
+from pumphouse.model import Network, Server
+from pumphouse.plan.addresses import addresses, free_slice, inside
 from pumphouse.plan.draft import Draft
 from pumphouse.plan.model import Note
+from pumphouse.plan.nova_network import is_nova, keep_off
+from pumphouse.site import Provider
+
+#: What nova-network's bridges have where it does not say otherwise.
+USUAL_MTU = 1500
+#: Networks that share no segment with the outside.
+TUNNELS = ("vxlan", "gre", "geneve", "local")
+_SHARED_L2 = ("flat", "vlan")
 
 
-def add_security_group(draft: Draft, project: Project, group: SecurityGroup) -> None:
-    """A security group, and its rules as a step of their own."""
-    key = draft.add(
-        f"security-group:{group.id}",
-        title=f"security group {group.name} of {project.name}",
-        needs=(f"project:{project.id}",),
-        params={
-            "source_id": group.id,
-            "project_id": project.id,
-            "name": group.name,
-            "description": group.description or "",
-        },
-        undo="deleted, if pumphouse made it",
-    )
-    if group.name == "default":
-        text = "Neutron's own rules stay beside the source's: its members reach each other, and all may send anywhere"
-        draft.notes.append(Note(f"security group default of {project.name}", text))
-    rules, needs = [], [key]
-    for rule in group.rules:
-        remote = draft.source.security_group(rule.remote_group_id) if rule.remote_group_id else None
-        if rule.remote_group_id and (remote is None or remote.project_id != project.id):
-            draft.block(
-                "rules-unresolved",
-                f"security group {group.name} of {project.name}",
-                f"rule {rule.id} admits a group that is not of this project ({rule.remote_group_id}).",
-                "accept `rules-unresolved` to leave that rule out, or change it in the source.",
-            )
-            continue
-        if remote is not None:
-            needs.append(f"security-group:{remote.id}")
-        rules.append({name: value for name, value in asdict(rule).items() if name != "id"})
-    rules.sort(key=lambda rule: sorted((name, str(value)) for name, value in rule.items()))
-    draft.add(
-        f"security-group-rules:{group.id}",
-        title=f"{len(rules)} rules of security group {group.name} of {project.name}",
-        needs=tuple(needs),
-        params={"source_id": group.id, "project_id": project.id, "name": group.name, "rules": rules},
-        undo="added rules are removed",
-    )
+@dataclass(frozen=True)
+class Slice:
+    """What the destination may use of a shared network: its gateway, and the range it hands out by itself."""
+
+    gateway: str | None
+    first: str
+    last: str
+    reserve: tuple[str, ...]
 
 
-def groups_of(draft: Draft, server: Server) -> list[str]:
-    """Ids of the server's security groups, which the plan carries with its project."""
-    found = []
-    for name in sorted(set(server.security_groups)):
-        groups = draft.source.security_groups_named(server.project_id, name)
-        if len(groups) == 1 and f"security-group:{groups[0].id}" in draft.steps:
-            found.append(groups[0].id)
-        else:
-            draft.block(
-                "security-group-unknown",
-                f"server {server.name}",
-                f"its security group {name} is not among the project's groups.",
-                "take the inventory again; if it stays so, leave the server out.",
-            )
-    return found
-
-
-def _network(draft: Draft, label: str, server: Server) -> str | None:
+def source_network(draft: Draft, label: str, server: Server) -> Network | None:
+    """The source's network of that label; None, and a finding, when there is not exactly one."""
     networks = [n for n in draft.source.networks if n.name == label]
-    if len(networks) != 1:
-        draft.block(
-            "network-unknown",
-            f"server {server.name}",
-            f"its network {label} is {'not known' if not networks else 'ambiguous'} in the source.",
-            "rename networks so that each label is used once.",
-        )
+    if len(networks) == 1:
+        return networks[0]
+    draft.block(
+        "network-unknown",
+        f"server {server.name}",
+        f"its network {label} is {'not known' if not networks else 'ambiguous'} in the source.",
+        "rename networks so that each label is used once.",
+    )
+    return None
+
+
+def add_network(draft: Draft, label: str, server: Server) -> str | None:
+    """The network that stands for the source's of that label; None when it is not known."""
+    network = source_network(draft, label, server)
+    if network is None:
         return None
-    network = networks[0]
     key = f"network:{network.id}"
     if key in draft.steps:
         return key
     name = draft.site.networks.get(label, label)
     existing = [n for n in draft.destination.networks if n.name == name and not n.external]
     owner = network.project_id if f"project:{network.project_id}" in draft.steps else None
-    gateway, pool = None, None
+    provider = draft.site.provider.get(label)
+    part: Slice | None = None
     if existing:
-        _check_existing(draft, network, existing)
+        _check_existing(draft, network, existing, provider)
     elif label in draft.site.networks:
         draft.block(
             "network-missing",
@@ -105,33 +77,125 @@ def _network(draft: Draft, label: str, server: Server) -> str | None:
             "destination.networks.",
         )
     else:
-        gateway, pool = _slice(draft, network)
+        part = _slice(draft, network, provider)
+        _note_sharing(draft, network, provider, part)
+    reserve = _reserve(draft, network, part)
+    if part and is_nova(draft):
+        keep_off(draft, network, key, part.reserve[0], part.reserve[-1])
     return draft.add(
         key,
         title=f"network {name} {network.cidr}",
-        needs=(f"project:{owner}",) if owner else (),
+        needs=(*((f"project:{owner}",) if owner else ()), *((reserve,) if reserve else ())),
         params={
             "source_id": network.id,
             "source_name": label,
             "name": name,
             "cidr": network.cidr,
-            "gateway_ip": gateway,
+            "gateway_ip": part.gateway if part else None,
             "dns": list(network.dns),
-            "pools": [list(pool)] if pool else [],
+            "pools": [[part.first, part.last]] if part else [],
             "shared": network.project_id is None,
             "project_id": owner,
+            "provider": None if is_nova(draft) else _provider_params(provider),
         },
         undo="deleted, if pumphouse made it",
     )
 
 
-def _used(draft: Draft, network: Network) -> set[str]:
-    used = {a.address for s in draft.source.servers for a in fixed_ips(s) if a.network == network.name}
-    return used | ({network.gateway_ip} if network.gateway_ip else set())
+def gateway_is_sources(draft: Draft, network: Network) -> bool:
+    """Whether guests of the destination's network would leave through nova-network's gateway, on a shared segment."""
+    step = draft.steps[f"network:{network.id}"]
+    existing = [n for n in draft.destination.networks if n.name == step.params["name"] and not n.external]
+    if not existing:
+        shared = step.params["provider"] is not None
+        return shared and network.gateway_ip is not None and step.params["gateway_ip"] == network.gateway_ip
+    found = existing[0]
+    held = any(
+        p.network_id == found.id and found.gateway_ip in (p.address, *p.addresses) for p in draft.destination.ports
+    )
+    return found.network_type in _SHARED_L2 and found.gateway_ip == network.gateway_ip and not held
 
 
-def _slice(draft: Draft, network: Network) -> tuple[str | None, tuple[str, str] | None]:
-    found = free_slice(network.cidr, _used(draft, network)) if network.cidr else None
+def _provider_params(provider: Provider | None) -> dict[str, object] | None:
+    if provider is None:
+        return None
+    return {
+        "network_type": provider.type,
+        "physical_network": provider.physical_network,
+        "segment": provider.segment,
+    }
+
+
+def taken_addresses(source: Snapshot, nova: NovaNetwork, *, ours: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Addresses that a plan would choose for the destination, but that the source has in use or reserved (read only).
+
+    No list tells them: compute hosts of a multi-host network have addresses too, and so have servers that nobody sees
+    any more. They are asked for one by one, until a slice is found that is free.
+
+    :param ours: addresses that pumphouse itself has reserved for the destination.
+    """
+    taken: set[str] = set()
+    for network in source.networks:
+        used = _used(source, network)
+        while network.cidr is not None:
+            found = free_slice(network.cidr, used | taken, within=_within(network))
+            chosen = addresses(found[1], found[0]) if found else []
+            bad = [a for a in chosen if a not in ours and nova.fixed_ip_state(a) != "free"]
+            if not bad:
+                break
+            taken.update(bad)
+    return frozenset(taken)
+
+
+def _within(network: Network) -> tuple[str, str] | None:
+    return network.pools[0] if network.pools else None
+
+
+def _used(source: Snapshot, network: Network) -> set[str]:
+    """Addresses that somebody has, or that the source may give to somebody who is not a server."""
+    servers = (a.address for s in source.servers for a in s.addresses if a.network == network.name)
+    used = {address for address in servers if ":" not in address}
+    used |= {address for address in (network.gateway_ip, network.dhcp_server) if address}
+    floating = {one.address for one in source.floating_ips}
+    for cidrs in source.floating_pools.values():
+        # a pool may be cut out of the same network; one that is far larger is another network
+        floating |= {a for cidr in cidrs if inside(cidr.partition("/")[0], network.cidr) for a in _hosts(cidr)}
+    return used | {address for address in floating if inside(address, network.cidr)}
+
+
+def _hosts(cidr: str) -> list[str]:
+    block = ipaddress.ip_network(cidr, strict=False)
+    return addresses(str(block[0]), str(block[-1]))
+
+
+def _wants_own_gateway(draft: Draft, network: Network, provider: Provider | None) -> bool:
+    if provider is None or network.gateway_ip is None or is_nova(draft):
+        return True  # nova-network's own host takes the gateway's address
+    if provider.gateway:
+        return provider.gateway == "own"
+    on_it = {s.id for s in draft.source.servers if any(a.network == network.name for a in s.addresses)}
+    # replies to a floating IP must leave through the router that has it
+    return any(floating.server_id in on_it for floating in draft.source.floating_ips)
+
+
+def _slice(draft: Draft, network: Network, provider: Provider | None) -> Slice | None:
+    used, own = _used(draft.source, network) | draft.taken, _wants_own_gateway(draft, network, provider)
+    if provider is not None and provider.pool:
+        first, last = provider.pool.split("-")
+        wanted = addresses(first, last)
+        wrong = [a for a in wanted if a in used or not inside(a, network.cidr)]
+        if wrong or len(wanted) < 3:
+            draft.block(
+                "pool-unusable",
+                f"network {network.name}",
+                f"cannot give {provider.pool} to the destination: "
+                + (f"{', '.join(wrong[:5])} is in use or not of {network.cidr}." if wrong else "it is too small."),
+                f"correct destination.provider.{network.name}.pool in site.yaml.",
+            )
+            return None
+        found: tuple[str, str, str] | None = (wanted[-1], wanted[0], wanted[-2])
+    else:
+        found = free_slice(network.cidr, used, within=_within(network)) if network.cidr else None
     if found is None:
         draft.block(
             "network-full",
@@ -139,159 +203,123 @@ def _slice(draft: Draft, network: Network) -> tuple[str | None, tuple[str, str] 
             f"has no free run of addresses in {network.cidr or 'IPv4'} for the destination's gateway and DHCP.",
             "make the destination's network by hand and map it in site.yaml, destination.networks.",
         )
-        return None, None
-    gateway, first, last = found
+        return None
+    top, first, last = found
+    reserve = tuple(addresses(first, top))
+    if own:
+        text = (
+            f"its gateway at the destination is {top}, since {network.gateway_ip} stays the source's while both clouds "
+            f"share the network"
+        )
+        part = Slice(top, first, last, reserve)
+    else:
+        text = f"its gateway stays the source's, {network.gateway_ip}: switch it when the source is switched off"
+        part = Slice(network.gateway_ip, first, top, reserve)
+    text += f"; the destination picks addresses only from {part.first}-{part.last}, which are reserved at the source"
+    draft.notes.append(Note(f"network {network.name}", text))
+    return part
+
+
+def _reserve(draft: Draft, network: Network, part: Slice | None) -> str | None:
+    if part is None:
+        return None
+    return draft.add(
+        f"reserve-slice:{network.id}:{part.reserve[0]}-{part.reserve[-1]}",
+        title=f"{len(part.reserve)} addresses of {network.name} reserved at the source ({part.reserve[0]} and on)",
+        changes="source",
+        params={"source_name": network.name, "addresses": list(part.reserve)},
+        undo="those that were free are unreserved",
+    )
+
+
+def _note_sharing(draft: Draft, network: Network, provider: Provider | None, part: Slice | None) -> None:
+    label = f"network {network.name}"
+    if is_nova(draft):
+        text = "both clouds' dnsmasq serve it, each the MACs that it gave out: servers that move get new ones"
+        draft.notes.append(Note(label, text))
+        return
+    if provider is None:
+        draft.warn(
+            "l2-not-shared",
+            label,
+            "is made as a project network of the destination: unless its project networks lie on the source's segment, "
+            "servers that moved and servers that stay do not reach each other, and its MTU may be smaller.",
+            f"name the shared segment in site.yaml, destination.provider.{network.name}, or make the network by hand "
+            f"and map it in destination.networks.",
+        )
+        return
+    if part is None:
+        return
     draft.notes.append(
         Note(
-            f"network {network.name}",
-            f"its gateway at the destination is {gateway}, since {network.gateway_ip} stays the source's while "
-            f"both clouds share the network; the destination picks addresses by itself only from {first}-{last}. "
-            f"Keep the source from using these",
+            label,
+            f"guests had nova-network's dnsmasq ({network.dhcp_server or network.gateway_ip}) as DNS server; "
+            f"the destination tells them {', '.join(network.dns) or 'its own'}",
         )
     )
-    return gateway, (first, last)
+    if provider.dhcp == "filtered":
+        text = "site.yaml says that DHCP does not pass between the clouds, so that only one answers each server"
+        draft.notes.append(Note(label, text))
+    elif part.gateway != network.gateway_ip:
+        draft.warn(
+            "two-dhcp-servers",
+            label,
+            f"until a server's source is deleted, nova-network's dnsmasq still answers its MAC: with the same address, "
+            f"but {network.gateway_ip} as router, where the destination says {part.gateway}. Whichever answers first "
+            f"wins.",
+            f"drop UDP ports 67-68 where the clouds' halves of the segment meet and say so with `dhcp: filtered`, or "
+            f"give guests the source's router with `gateway: source` in destination.provider.{network.name}.",
+        )
+    else:
+        draft.notes.append(
+            Note(
+                label, "both clouds' DHCP answer a moved server until its source is deleted: same address, same router"
+            )
+        )
 
 
-def _check_existing(draft: Draft, source: Network, existing: list[Network]) -> None:
-    name, cloud = existing[0].name, draft.destination.facts.cloud
+def _check_existing(draft: Draft, source: Network, existing: list[Network], provider: Provider | None) -> None:
+    name, cloud, label = existing[0].name, draft.destination.facts.cloud, f"network {source.name}"
     if len(existing) > 1:
         draft.block(
             "network-ambiguous",
-            f"network {source.name}",
+            label,
             f"{len(existing)} networks are called {name} at {cloud}: {', '.join(n.id for n in existing)}.",
             "rename all but one, or map it to another name in site.yaml, destination.networks.",
         )
-    elif existing[0].cidr != source.cidr:
+        return
+    found = existing[0]
+    if found.cidr != source.cidr:
         draft.block(
             "network-differs",
-            f"network {source.name}",
-            f"{name} at {cloud} has {existing[0].cidr}, the source has {source.cidr}.",
+            label,
+            f"{name} at {cloud} has {found.cidr}, the source has {source.cidr}.",
             "map it to a network of the same CIDR in site.yaml, destination.networks.",
         )
-
-
-def add_port(draft: Draft, server: Server, fixed: Address, groups: list[str]) -> str | None:
-    """The port that holds one address of the server; None when its network is not known."""
-    network = _network(draft, fixed.network, server)
-    if network is None:
-        return None
-    address, name = fixed.address, port_name(server)
-    step = draft.steps[network]
-    taken = [p for p in draft.destination.ports if p.address == address and p.name != name]
-    here = [n.id for n in draft.destination.networks if n.name == step.params["name"] and not n.external]
-    taken = [p for p in taken if p.network_id in here]
-    if taken:
+    have = {"network_type": found.network_type, "physical_network": found.physical_network, "segment": found.segment}
+    want = _provider_params(provider)
+    if want is not None and found.network_type is not None and {**have, **want} != have and provider is not None:
+        differs = ", ".join(f"{key} {have[key]} instead of {want[key]}" for key in want if want[key] != have[key])
         draft.block(
-            "fixed-ip-taken",
-            f"server {server.name}",
-            f"its address {address} is held at {draft.destination.facts.cloud} by port {taken[0].id} "
-            f"({taken[0].name or taken[0].device_owner or 'no name'}).",
-            "free the address at the destination.",
+            "provider-differs",
+            label,
+            f"{name} at {cloud} is not on the segment that site.yaml names: {differs}.",
+            f"correct destination.provider.{source.name} in site.yaml, or map it to another network.",
         )
-    return draft.add(
-        f"port:{port_id(server, address)}",
-        title=f"port {address} for {server.name}",
-        needs=(
-            network,
-            f"project:{server.project_id}",
-            *(f"security-group:{group}" for group in groups),
-        ),
-        params={
-            "source_id": port_id(server, address),
-            "name": name,
-            "network_id": step.params["source_id"],
-            "project_id": server.project_id,
-            "address": address,
-            "mac": fixed.mac,
-            "security_group_ids": groups,
-        },
-        server_id=server.id,
-        undo="deleted",
-    )
-
-
-def add_floating_ips(draft: Draft, server: Server, stop: str) -> list[str]:
-    """The server's floating IPs, with the routers that they need; returns the keys of their steps."""
-    steps = []
-    for floating in draft.source.floating_ips_of(server.id):
-        pool = draft.site.floating_pools.get(floating.pool, floating.pool)
-        external = [n for n in draft.destination.networks if n.external and n.name == pool]
-        if len(external) != 1:
-            draft.block(
-                "floating-pool-unknown",
-                f"floating IP {floating.address}",
-                f"of server {server.name} comes from pool {floating.pool}; {draft.destination.facts.cloud} has "
-                f"{len(external) or 'no'} external network(s) called {pool}.",
-                "map the pool to an external network in site.yaml, destination.floating_pools.",
-            )
-            continue
-        taken = draft.destination.floating_ip(floating.address)
-        project = draft.source.project(server.project_id)
-        there = draft.destination.project_named(project.name if project else server.project_id)
-        if taken is not None and (there is None or taken.project_id != there.id or taken.fixed_address is not None):
-            draft.block(
-                "floating-ip-taken",
-                f"floating IP {floating.address}",
-                f"of server {server.name} is held at {draft.destination.facts.cloud} by project {taken.project_id}.",
-                "release it at the destination.",
-            )
-        own = fixed_ips(server)
-        fixed = next((a for a in own if a.address == (floating.fixed_address or own[0].address)), None)
-        if fixed is None:
-            draft.block(
-                "floating-ip-unclear",
-                f"floating IP {floating.address}",
-                f"of server {server.name} is bound to {floating.fixed_address}, which is not one of its fixed IPs.",
-                "take the inventory again; if it stays so, associate it anew in the source.",
-            )
-            continue
-        network = _network(draft, fixed.network, server)
-        if network is None:
-            continue
-        router = draft.add(
-            f"router:{draft.steps[network].params['source_id']}:{pool}",
-            title=f"router between {draft.steps[network].params['name']} and {pool}",
-            needs=(network,),
-            params={
-                "name": f"pumphouse {draft.steps[network].params['name']} {pool}",
-                "network_id": draft.steps[network].params["source_id"],
-                "external_network_id": external[0].id,
-            },
-            undo="deleted, if pumphouse made it",
+    elif found.network_type in TUNNELS:
+        draft.warn(
+            "l2-not-shared",
+            label,
+            f"{name} at {cloud} is a {found.network_type} network: servers that moved and servers that stay do not "
+            f"reach each other on it.",
+            "map it to a provider network on the shared segment, or move all servers of the network together.",
         )
-        port = port_id(server, fixed.address)
-        steps.append(
-            draft.add(
-                f"floating-ip:{floating.address}",
-                phase="cutover",
-                changes="both",
-                title=f"floating IP {floating.address} of {server.name}",
-                needs=(stop, router, f"port:{port}"),
-                params={
-                    "address": floating.address,
-                    "server_id": server.id,
-                    "fixed_address": fixed.address,
-                    "project_id": server.project_id,
-                    "port_id": port,
-                    "external_network_id": external[0].id,
-                },
-                server_id=server.id,
-                undo="given back to the source's server",
-            )
+    mtu = source.mtu or USUAL_MTU
+    if found.mtu is not None and found.mtu < mtu:
+        draft.warn(
+            "mtu-smaller",
+            label,
+            f"{name} at {cloud} has an MTU of {found.mtu}, the source {'has' if source.mtu else 'probably has'} {mtu}: "
+            f"guests with a fixed MTU lose large packets.",
+            "raise the network's MTU at the destination, or lower the guests'.",
         )
-    return steps
-
-
-def fixed_ips(server: Server) -> tuple[Address, ...]:
-    """The addresses that a move carries: nova-network makes IPv6 ones from the MAC, and we keep IPv4 alone."""
-    return tuple(address for address in server.addresses if address.version == 4)
-
-
-def port_name(server: Server) -> str:
-    """Name of the ports that hold a server's addresses at the destination: how we know them as ours."""
-    return f"pumphouse {server.id}"
-
-
-def port_id(server: Server, address: str) -> str:
-    """Our own id of a server's presence on an address (nova-network has no ports)."""
-    return f"{server.id}/{address}"

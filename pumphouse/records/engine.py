@@ -27,6 +27,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 from traitlets.config import Config
 
+from pumphouse.clouds.http import RATE_WORDS
 from pumphouse.errors import RunbookError
 from pumphouse.records import sheet as sheets
 from pumphouse.records.sheet import Sheet, Template, write_sheet
@@ -311,10 +312,13 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
                 self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
 
     def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
-        """As nbclient does; what an action prints is passed on while it runs."""
+        """As nbclient does; what an action prints is passed on while it runs, and why any cell waits for a cloud."""
         output = super().process_message(msg, cell, cell_index)
-        if msg["msg_type"] == "stream" and ACTION_TAG in cell.metadata.get("tags", []):
-            self.nb_man.cell_says(cell, msg["content"]["text"])
+        if msg["msg_type"] == "stream":
+            text = msg["content"]["text"]
+            if ACTION_TAG not in cell.metadata.get("tags", []):
+                text = "".join(line for line in text.splitlines(keepends=True) if RATE_WORDS in line)
+            self.nb_man.cell_says(cell, text)
         return output
 
     async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> None:

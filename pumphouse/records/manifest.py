@@ -1,33 +1,35 @@
-"""``MANIFEST.jsonl``: one line for every run, failed and refused ones too, each bound to the one before it.
+"""The manifest: one line for every run, failed, refused and aborted ones too, each bound to the one before it.
 
-A line carries the SHA-256 of the line before, so that a line cannot be changed or left out without breaking
-the chain. The chain is kept by the same person who runs the runs: it proves that the archive is consistent, and
-proves it to others only when its head is written down elsewhere (a ticket, a signed tag).
+A line carries its number, the SHA-256 of the line before it and that of the run's envelope (:mod:`.envelope`), which in
+turn names every file of the run and repeats the line. So no line can be changed, moved or left out without breaking
+the chain, and with signatures nobody but the key's owner can make another chain. The end of the chain can be cut off
+all the same: that shows only against a head that was written down elsewhere (:mod:`.anchor`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from pumphouse.errors import RunbookError
+from pumphouse.records.envelope import sha256
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST_NAME = "MANIFEST.jsonl"
-_LOCK_NAME = ".manifest.lock"
-_FIRST = "0" * 64
+FIRST = "0" * 64
+"""What the first line gives as the line before it."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the manifest. ``record`` is a file name in the same folder; a runbook has none of its own."""
+    """One line of the manifest.
+
+    ``number`` counts from 1; ``previous`` is the SHA-256 of the line before. ``record`` is the executed notebook's file
+    name and ``sha256`` its digest; a runbook and a run whose record was withheld have none. ``envelope`` names the
+    signed statement. ``torn`` acknowledges half lines before this one that a crash
+    left (their SHA-256).
+    """
 
     run_id: str
     notebook: str
@@ -36,110 +38,104 @@ class Entry:
     ended_at: str
     operator: str = ""
     detail: str = ""
+    change: str = ""
+    projects: tuple[str, ...] = ()
+    plans: tuple[str, ...] = ()
     record: str | None = None
     sha256: str | None = None
     parent_id: str | None = None
-    previous: str = _FIRST
+    number: int = 1
+    previous: str = FIRST
+    torn: str | None = None
+    envelope: str = ""
+    envelope_sha256: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The line as a mapping, schema number first."""
-        return {"schema": SCHEMA_VERSION, **self.__dict__}
+        facts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"schema": SCHEMA_VERSION, **facts, "projects": list(self.projects), "plans": list(self.plans)}
 
+    def to_line(self) -> bytes:
+        """The line's bytes, without a line feed."""
+        return json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True).encode()
 
-def append_entry(records_dir: Path, entry: Mapping[str, Any]) -> str:
-    """Add a run to the manifest; ``sha256`` and ``previous`` are filled in here. Returns the line's SHA-256.
+    def stated(self) -> dict[str, Any]:
+        """What the signed statement repeats: all but the envelope's own digest."""
+        facts = self.to_json()
+        del facts["envelope_sha256"]
+        return facts
 
-    Processes that end at the same moment take turns. A line that a crash cut in half stays where it is, as a line of
-    its own: evidence is never rewritten.
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Entry:
+        """Read :meth:`to_json` back.
 
-    :raises RunbookError: when the manifest cannot be written.
-    """
-    try:
-        with _locked(records_dir):
-            manifest = records_dir / MANIFEST_NAME
-            text = manifest.read_bytes() if manifest.exists() else b""
-            lines = text.splitlines()
-            record = entry.get("record")
-            file = records_dir / str(record) if record else None
-            facts = dict(entry)
-            facts["record"] = record if file is not None and file.exists() else None
-            facts["sha256"] = digest(file) if file is not None and file.exists() else None
-            facts["previous"] = hashlib.sha256(lines[-1]).hexdigest() if lines else _FIRST
-            line = json.dumps(Entry(**facts).to_json(), ensure_ascii=False, sort_keys=True).encode("utf-8")
-            lead = b"" if not text or text.endswith(b"\n") else b"\n"
-            with manifest.open("ab", buffering=0) as out:
-                out.write(lead + line + b"\n")
-                os.fsync(out.fileno())
-            return hashlib.sha256(line).hexdigest()
-    except OSError as error:
-        raise RunbookError(
-            f"Manifest {MANIFEST_NAME} in {records_dir} cannot be written: {error.strerror or error}.",
-            remedy="check free space and rights of the records folder (`records` in site.yaml).",
-        ) from error
-
-
-def read_manifest(records_dir: Path) -> list[Entry]:
-    """All runs of the manifest, oldest first; a line that cannot be read is left out (see :func:`verify_manifest`)."""
-    return [entry for _, entry in _lines(records_dir) if entry is not None]
-
-
-def verify_manifest(records_dir: Path) -> list[str]:
-    """Everything that is wrong with the archive, as sentences; empty when manifest and records agree (read only).
-
-    Looks for lines that cannot be read, a broken chain, records that are missing or were changed, and
-    records that no line names.
-    """
-    problems: list[str] = []
-    previous = _FIRST
-    named: set[str] = set()
-    for number, (line, entry) in enumerate(_lines(records_dir), 1):
-        if entry is None:
-            problems.append(f"{MANIFEST_NAME} line {number} cannot be read (a crash cut it short, or it was edited).")
-        else:
-            if entry.previous != previous:
-                problems.append(f"{MANIFEST_NAME} line {number} does not follow the line before it.")
-            if entry.record is not None:
-                named.add(entry.record)
-                problems += _check_record(records_dir / entry.record, entry)
-        previous = hashlib.sha256(line).hexdigest()
-    problems += [
-        f"Record {file.name} is not in {MANIFEST_NAME} (its run is under way, or never ended)."
-        for file in sorted(records_dir.glob("*.ipynb"))
-        if file.name not in named
-    ]
-    return problems
-
-
-def digest(file: Path) -> str:
-    """SHA-256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _check_record(file: Path, entry: Entry) -> list[str]:
-    if not file.exists():
-        return [f"Record {file.name} of run {entry.run_id} is missing."]
-    if digest(file) != entry.sha256:
-        return [f"Record {file.name} of run {entry.run_id} was changed after the run ended."]
-    return []
-
-
-def _lines(records_dir: Path) -> Iterator[tuple[bytes, Entry | None]]:
-    manifest = records_dir / MANIFEST_NAME
-    if not manifest.exists():
-        return
-    for line in manifest.read_bytes().splitlines():
+        :raises ValueError: when it is no line of this schema.
+        """
         try:
-            facts = json.loads(line)
-            facts.pop("schema")
-            yield line, Entry(**facts)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            yield line, None
+            given = dict(facts)
+            if given.pop("schema") != SCHEMA_VERSION:
+                raise ValueError("a line of another schema")
+            given["projects"], given["plans"] = tuple(given["projects"]), tuple(given["plans"])
+            entry = cls(**given)
+            whole = isinstance(entry.number, int) and all(
+                isinstance(getattr(entry, name), str) for name in ("run_id", "previous", "envelope", "envelope_sha256")
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no line of a manifest: {error!r}") from error
+        if not whole:
+            raise ValueError("no line of a manifest: a field of another type")
+        return entry
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Entry:
+        """Read a line.
+
+        :raises ValueError: when it cannot be read, or was written in another form than ours.
+        """
+        entry = cls.from_json(json.loads(line))
+        if entry.to_line() != line:
+            raise ValueError("a line that was written by something else")
+        return entry
 
 
-@contextlib.contextmanager
-def _locked(records_dir: Path) -> Iterator[None]:
-    records_dir.mkdir(parents=True, exist_ok=True)
-    with (records_dir / _LOCK_NAME).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+@dataclass(frozen=True)
+class Head:
+    """The chain's end: number and SHA-256 of its last line; ``torn`` of half lines after it, if any."""
+
+    number: int = 0
+    digest: str = FIRST
+    torn: str | None = None
+
+    def __str__(self) -> str:
+        return f"run {self.number}, head sha256:{self.digest}"
+
+
+def read_entries(lines: Iterable[bytes]) -> list[Entry]:
+    """All lines that can be read; what is wrong with the others is :mod:`.verify`'s to say."""
+    found = []
+    for line in lines:
+        try:
+            found.append(Entry.from_line(line))
+        except ValueError:
+            continue
+    return found
+
+
+def head_of(lines: Sequence[bytes]) -> Head:
+    """The head of these lines: what the next line has to follow."""
+    torn: list[bytes] = []
+    for line in reversed(lines):
+        try:
+            last = Head(Entry.from_line(line).number, sha256(line))
+        except ValueError:
+            torn.insert(0, line)
+        else:
+            break
+    else:
+        last = Head()
+    return replace(last, torn=torn_digest(torn)) if torn else last
+
+
+def torn_digest(lines: Iterable[bytes]) -> str:
+    """What ``torn`` says of half lines: the SHA-256 of them all."""
+    return sha256(b"\n".join(lines))

@@ -76,6 +76,9 @@ _ENVIRONMENT = re.compile(
 _TOKEN_OBJECT = re.compile(r"""["'](?:token)["']\s*:\s*\{""", re.IGNORECASE)
 _TOKEN_ID = re.compile(r"""["'](?:id|adminURL_token)["']\s*:\s*[bu]?(?P<quote>["'])(?P<value>[^"']+)(?P=quote)""")
 
+_HINT = re.compile(r"[:=$]|gAAAA|MII|PKIZ_|eyJ|--|(?i:token|authorization)")
+"""Without any of these no rule below can match: most texts are names, ids and addresses."""
+
 _TEXT_MIME = re.compile(r"^(text/|application/(.*\+)?json|application/(xml|javascript|yaml)|image/svg)")
 
 
@@ -85,11 +88,18 @@ class Redactor:
     The digest is keyed with a random salt of this redactor: an unsalted one would let anybody who holds the
     record try passwords against it. Redacting twice changes nothing.
 
+    A password that equals a name of its site (user ``admin``, password ``admin``) cannot be searched for: that would
+    blot out who did what, and give the password away by the blot. Such a value is taken out where a password is
+    expected (``password:``, ``user:pass@host``) and stays where it is a name;
+    :func:`pumphouse.records.secrets.weak_secrets` finds them, and records say so.
+
     :param known: called before each pass over a notebook; returns the secret values known right now.
+    :param names: likewise; returns values that are no secrets, whatever else they are.
     """
 
-    def __init__(self, known: Callable[[], Iterable[str]] = tuple) -> None:
+    def __init__(self, known: Callable[[], Iterable[str]] = tuple, names: Callable[[], Iterable[str]] = tuple) -> None:
         self._known = known
+        self._names = names
         self._registered: set[str] = set()
         self._salt = random.token_bytes(16)
         self._pattern: re.Pattern[str] | None = None
@@ -104,13 +114,25 @@ class Redactor:
     def refresh(self) -> None:
         """Ask the provider again; it may know more than a cell ago. What was known once stays known."""
         self._registered.update(self._known())
-        current = frozenset(v for v in self._registered if len(v) >= MIN_SECRET_LENGTH and not v.startswith(MASK))
+        names = set(self._names())
+        current = frozenset(
+            v for v in self._registered if len(v) >= MIN_SECRET_LENGTH and not v.startswith(MASK) and v not in names
+        )
         if current != self._current:
             self._current = current
-            self._origin = {form: value for value in sorted(current) for form in _forms(value)}
+            self._origin = {form: value for value in sorted(current) for form in spellings(value)}
             self._cache.clear()
             longest_first = sorted(self._origin, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(_literal, longest_first))) if longest_first else None
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The values that are removed wherever they stand; names are not among them."""
+        return self._current
+
+    def is_clean(self, text: str) -> bool:
+        """Whether nothing is left in a text that this redactor, as last refreshed, would take out."""
+        return self._ansi(text) == text
 
     def holds_secret(self, text: str) -> bool:
         """Whether a *known* secret stands in the text; one so short that it is a word as well does not count."""
@@ -213,6 +235,8 @@ class Redactor:
     def _scan(self, text: str, *, code: bool) -> str:
         if self._pattern is not None:
             text = self._pattern.sub(lambda m: self._mask(self._origin[m.group(0)]), text)
+        if _HINT.search(text) is None:
+            return text
         text = _PEM.sub(lambda m: self._mask(m.group(0)), text)
         for shape in _SHAPES:
             text = shape.sub(lambda m: self._mask(m.group(0)), text)
@@ -280,7 +304,7 @@ def _top_level(text: str, start: int) -> Iterator[tuple[int, int]]:
         position += 1
 
 
-def _forms(secret: str) -> set[str]:
+def spellings(secret: str) -> set[str]:
     """The ways a secret may be written down."""
     forms = {
         secret,

@@ -15,8 +15,18 @@ from openstack.config import loader
 from pumphouse.records.redact import SECRET_KEY
 from pumphouse.site import Site
 
-_ENVIRONMENT = re.compile(r"^(OS|PUMPHOUSE)_\w*(PASSWORD|SECRET|TOKEN|PASSCODE)$")
+_ENVIRONMENT = re.compile(r"^(OS|PUMPHOUSE|AWS)_\w*(PASSWORD|SECRET|TOKEN|PASSCODE|PASSPHRASE|SECRET_ACCESS_KEY)$")
 _TOKEN_KEYS = {"token", "passcode", "trust_token"}
+_NAME_KEYS = {
+    "username",
+    "user_name",
+    "project_name",
+    "tenant_name",
+    "user_domain_name",
+    "project_domain_name",
+    "domain_name",
+    "region_name",
+}
 
 
 def collect_secrets(site: Site | None) -> set[str]:
@@ -24,13 +34,15 @@ def collect_secrets(site: Site | None) -> set[str]:
 
     Reads ``clouds.yaml`` and ``secure.yaml`` (openstacksdk's search path, its ``OS_CLIENT_*`` overrides and the
     folder of ``site.clouds_yaml``), the hand-over file of one-time passwords, the journal URL's password and
-    ``OS_*`` variables. A file that is missing or is being written at this moment counts as empty: the
-    next write of the record asks again.
+    ``OS_*``, ``PUMPHOUSE_*`` and ``AWS_*`` variables. A file that is missing or is being written at this moment counts
+    as empty: the next write of the record asks again.
     """
     found = {value for name, value in os.environ.items() if _ENVIRONMENT.match(name) and value}
     for file in _cloud_files(site):
         found.update(_secret_values(_load(file)))
     if site is not None:
+        references = (*site.source_databases.values(), *site.destination_databases.values())
+        found.update(os.environ.get(reference.password_env or "", "") for reference in references)
         handover = _load(site.secrets_file)
         if isinstance(handover, Mapping):
             found.update(_all_strings(handover.values()))
@@ -38,6 +50,44 @@ def collect_secrets(site: Site | None) -> set[str]:
         if password:
             found.update((password, unquote(password)))
     return {value for value in found if value}
+
+
+def collect_names(site: Site | None) -> set[str]:
+    """Names that records must show: users, projects, domains and regions of ``clouds.yaml``, its entries, the site."""
+    found: set[str] = set()
+    for file in _cloud_files(site):
+        content = _load(file)
+        found.update(name for name, _ in _clouds(content))
+        found.update(_named_values(content))
+    if site is not None:
+        found.update((site.name, site.source_cloud, site.destination_cloud, *site.owners, *site.owners.values()))
+    return found
+
+
+def weak_secrets(site: Site | None) -> list[str]:
+    """Sentences on passwords that equal a name, so that no record can be kept free of them; none is quoted."""
+    names = collect_names(site)
+    return [
+        f"{file.name}: a password of entry {entry} equals a name of this site, so it stands in records wherever the "
+        "name does. Change it."
+        for file in _cloud_files(site)
+        for entry, cloud in _clouds(_load(file))
+        if any(value in names for value in _secret_values(cloud))
+    ]
+
+
+def _clouds(content: Any) -> list[tuple[str, Any]]:
+    clouds = content.get("clouds") if isinstance(content, Mapping) else None
+    return [(str(name), cloud) for name, cloud in clouds.items()] if isinstance(clouds, Mapping) else []
+
+
+def _named_values(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if str(key) in _NAME_KEYS and isinstance(value, str):
+                yield value
+            else:
+                yield from _named_values(value)
 
 
 def _cloud_files(site: Site | None) -> list[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import html
 import json
 import os
 import platform
@@ -18,9 +17,14 @@ from typing import Any
 
 import nbformat
 
+from pumphouse.records.summary import SHOWN, plain_cell, server_table, step_table, story_facts
+
 SCHEMA_VERSION = 1
 SUMMARY_ID = "ph-summary"
 """Cell id and tag of the summary cell; a template cannot carry that tag."""
+
+APPENDIX_ID = "ph-appendix"
+"""Cell id and tag of the table of steps at a record's end."""
 
 SUCCEEDED, NOTHING_TO_DO, FAILED = "succeeded", "nothing-to-do", "failed"
 REFUSED, ABORTED, INTERRUPTED, RUNNING = "refused", "aborted", "interrupted", "running"
@@ -62,7 +66,10 @@ class Template:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is known about a run. Frozen: its end is another sheet, made by :meth:`ended`."""
+    """What is known about a run. Frozen: its end is another sheet, made by :meth:`ended`.
+
+    ``story`` is what the journal tells of it (:func:`pumphouse.session.story.tell_story`), filled in at the end.
+    """
 
     run_id: str
     template: Template
@@ -75,6 +82,7 @@ class Sheet:
     result: str = RUNNING
     detail: str = ""
     ended_at: datetime | None = None
+    story: Mapping[str, Any] = field(default_factory=dict)
 
     def ended(self, result: str, detail: str = "", *, at: datetime | None = None) -> Sheet:
         """The sheet of the run that has ended like that."""
@@ -101,24 +109,24 @@ class Sheet:
             },
             "versions": versions(),
             "parameters": dict(self.parameters),
+            "facts": [[name, text] for name, text in self.facts()],
         }
 
+    def facts(self) -> list[tuple[str, str]]:
+        """What an auditor asks first, as names and plain text, in the order in which it is asked."""
+        found = [(name, text) for name, text in story_facts(self) if text]
+        return [*found, ("With", ", ".join(f"{name} {number}" for name, number in versions().items()))]
+
     def to_markdown(self) -> str:
-        """The summary cell: result first, then who, when, what with what."""
-        rows = [
-            ("Run", f"`{self.run_id}`" + (f", part of `{self.parent_id}`" if self.parent_id else "")),
-            ("Started", _when(self.started_at)),
-            ("Ended", _ended(self.started_at, self.ended_at)),
-            ("Operator", _cell(self.operator)),
-        ]
-        rows += [("Site", _cell(self.site))] if self.site else []
-        rows += [("Clouds", _cell(self.clouds))] if self.clouds else []
-        rows += [
-            ("Template", _template(self.template)),
-            ("With", ", ".join(f"{name} {number}" for name, number in versions().items())),
-        ]
+        """The summary cell: result first, then who asked and approved, what was done where, the way back."""
         lines = [f"# Result: {self.result}", "", self.detail_text(), "", "| | |", "|---|---|"]
-        lines += [f"| **{name}** | {text} |" for name, text in rows]
+        lines += [f"| **{name}** | {plain_cell(text)} |" for name, text in self.facts()]
+        deviations = self.story.get("deviations") or []
+        if deviations:
+            lines += ["", "**Deviations**", ""]
+            lines += [f"- {plain_cell(text)}" for text in deviations[:SHOWN]]
+            lines += [f"- … and {len(deviations) - SHOWN} more in `summary.json`"] if len(deviations) > SHOWN else []
+        lines += server_table(self.story)
         given = {name: value for name, value in self.parameters.items() if not is_empty(value)}
         if given:
             lines += ["", "| Parameter | Value |", "|---|---|"]
@@ -130,7 +138,7 @@ class Sheet:
 
     def detail_text(self) -> str:
         """The result in a sentence or two."""
-        return explain(self.result) + (f" {_cell(self.detail)}" if self.detail else "")
+        return explain(self.result) + (f" {plain_cell(self.detail)}" if self.detail else "")
 
 
 def is_empty(value: Any) -> bool:
@@ -158,6 +166,18 @@ def write_sheet(notebook: Any, sheet: Sheet) -> None:
         top["source"] = sheet.to_markdown()
     else:
         notebook["cells"].insert(0, summary_cell(sheet))
+
+
+def write_appendix(notebook: Any, sheet: Sheet) -> None:
+    """Put the table of steps at the notebook's end (replaced if it is there)."""
+    text = step_table(sheet.story)
+    cells = notebook["cells"]
+    if cells and cells[-1].get("id") == APPENDIX_ID:
+        cells.pop()
+    if text:
+        cell = nbformat.v4.new_markdown_cell(text, metadata={"tags": [APPENDIX_ID]})
+        cell["id"] = APPENDIX_ID
+        cells.append(cell)
 
 
 def current_operator() -> str:
@@ -205,29 +225,8 @@ def _below(file: Path, folder: Path) -> str:
         return file.name
 
 
-def _when(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _ended(start: datetime, end: datetime | None) -> str:
-    return "not yet" if end is None else f"{_when(end)}, after {max((end - start).total_seconds(), 0):.0f} s"
-
-
-def _template(template: Template) -> str:
-    text = f"`{template.path}`, SHA-256 `{template.sha256[:16]}…`"
-    if template.commit:
-        text += f", commit `{template.commit[:12]}`" + (" with uncommitted changes" if template.dirty else "")
-    return text
-
-
 def _value(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) > 200:
         text = f"{text[:200]}… ({len(text)} characters)"
-    return _cell(text)
-
-
-def _cell(text: str) -> str:
-    """Text for a markdown table: no markup of its own, one line."""
-    plain = html.escape(" ".join(text.split()), quote=False)
-    return "".join(f"\\{char}" if char in "\\|*_`[]#~$" else char for char in plain)
+    return plain_cell(text)

@@ -8,6 +8,7 @@ a whole record without secrets, or nothing.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import sys
 import tempfile
@@ -20,11 +21,16 @@ from typing import Any
 import nbformat
 
 from pumphouse.errors import RunbookError
-from pumphouse.fileio import write_atomic
+from pumphouse.fileio import write_atomic, write_atomic_bytes
 from pumphouse.records.redact import Redactor
-from pumphouse.records.secrets import collect_secrets
+from pumphouse.records.secrets import collect_names, collect_secrets
 
 SCHEME = "record://"
+LONG_OUTPUT_CHARS = 32 * 1024
+"""What a cell prints beyond that goes to a side file."""
+_SHOWN_CHARS = 4 * 1024
+_SHOWN_ROWS = 100
+_TABLE_BODY = re.compile(r"(?P<head><tbody[^>]*>)(?P<rows>.*?)</tbody>", re.DOTALL)
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -81,7 +87,12 @@ def open_record(file: Path, policy: WritePolicy) -> Iterator[str]:
 def default_policy(site: Any = None) -> WritePolicy:
     """Redaction of all that the site (None: this account) is known to hold, and of this machine's paths."""
     folder = site.path.parent if site is not None else None
-    return WritePolicy(Redactor(lambda: collect_secrets(site)), path_aliases(folder))
+    return WritePolicy(site_redactor(site), path_aliases(folder))
+
+
+def site_redactor(site: Any = None) -> Redactor:
+    """A redactor of all that the site (None: this account) is known to hold, which leaves its names alone."""
+    return Redactor(lambda: collect_secrets(site), lambda: collect_names(site))
 
 
 def path_aliases(site_dir: Path | None = None) -> dict[str, str]:
@@ -117,16 +128,17 @@ class RecordHandler:
         policy = _policies.get(file.absolute()) or default_policy()
         notebook = nbformat.reads(buf, as_version=4)
         clean(notebook, policy, file)
-        text = nbformat.writes(notebook) + "\n"
-        # papermill saves a finished notebook once more: a record that is complete is left alone
-        if not (file.exists() and file.read_text(encoding="utf-8") == text):
-            try:
+        try:
+            move_long_outputs(notebook, file)
+            text = nbformat.writes(notebook) + "\n"
+            # papermill saves a finished notebook once more: a record that is complete is left alone
+            if not (file.exists() and file.read_text(encoding="utf-8") == text):
                 write_atomic(file, text)
-            except OSError as error:
-                raise RunbookError(
-                    f"Record {file.name} cannot be written to {file.parent}: {error.strerror or error}.",
-                    remedy="check free space and rights of the records folder (`records` in site.yaml).",
-                ) from error
+        except OSError as error:
+            raise RunbookError(
+                f"Record {file.name} cannot be written to {file.parent}: {error.strerror or error}.",
+                remedy="check free space and rights of the records folder (`records` in site.yaml).",
+            ) from error
 
     @classmethod
     def listdir(cls, path: str) -> list[str]:
@@ -137,6 +149,57 @@ class RecordHandler:
     def pretty_path(cls, path: str) -> str:
         """The file's name, for log lines."""
         return record_file(path).name
+
+
+def move_long_outputs(notebook: Any, file: Path) -> None:
+    """Put what a cell printed at length into a side file; head, tail, size and digest stay in the cell."""
+    folder = file.with_name(f"{file.stem}.files")
+    for cell in notebook["cells"]:
+        for number, output in enumerate(cell.get("outputs", [])):
+            name = f"output-{cell.get('id', 'cell')}-{number}.txt"
+            if output["output_type"] == "stream" and len(output["text"]) > LONG_OUTPUT_CHARS:
+                data = _keep(folder / name, output["text"])
+                output["text"] = _shortened(output["text"], name, data)
+            elif "data" in output:
+                _shorten_displays(output["data"], folder, name)
+
+
+def _shorten_displays(data: Any, folder: Path, name: str) -> None:
+    """A table's first rows stay; the whole of it, as text, is kept beside the record."""
+    text = data.get("text/plain")
+    if not isinstance(text, str) or len(text) <= LONG_OUTPUT_CHARS:
+        return
+    kept = _keep(folder / name, text)
+    data["text/plain"] = _shortened(text, name, kept)
+    page = data.get("text/html")
+    if isinstance(page, str) and len(page) > LONG_OUTPUT_CHARS:
+        note = f"the whole table is in {name}, {len(kept):,} bytes, SHA-256 {hashlib.sha256(kept).hexdigest()}"
+        data["text/html"] = _TABLE_BODY.sub(lambda match: _first_rows(match, note), page)
+
+
+def _first_rows(match: re.Match[str], note: str) -> str:
+    rows = match["rows"].split("</tr>")
+    left = len(rows) - 1 - _SHOWN_ROWS
+    if left <= 0:
+        return match[0]
+    shown = "</tr>".join(rows[:_SHOWN_ROWS])
+    return f'{match["head"]}{shown}</tr><tr><td colspan="99">… and {left:,} more rows: {note}</td></tr></tbody>'
+
+
+def _keep(side: Path, text: str) -> bytes:
+    data = text.encode("utf-8", "replace")
+    if not (side.exists() and side.read_bytes() == data):
+        write_atomic_bytes(side, data)
+    return data
+
+
+def _shortened(text: str, name: str, data: bytes) -> str:
+    head, tail = text[:_SHOWN_CHARS], text[-_SHOWN_CHARS:]
+    head = head[: head.rfind("\n") + 1] or head
+    tail = tail[tail.find("\n") + 1 :] or tail
+    lines = text.count("\n") + (not text.endswith("\n"))
+    digest = hashlib.sha256(data).hexdigest()
+    return f"{head}\n[… {lines:,} lines, {len(data):,} bytes in all: {name}, SHA-256 {digest} …]\n\n{tail}"
 
 
 def record_file(path: str) -> Path:
@@ -164,23 +227,24 @@ def clean(notebook: Any, policy: WritePolicy, file: Path) -> None:
 
 def hide_paths(notebook: Any, aliases: Mapping[str, str]) -> None:
     """Replace absolute folders in every text of a notebook by their aliases."""
-
-    def walk(node: Any) -> Any:
-        if isinstance(node, str):
-            return hide_in_text(node, aliases)
-        if isinstance(node, dict):
-            for key, value in node.items():
-                if not key.startswith(("image/", "audio/", "video/")):
-                    node[key] = walk(value)
-        elif isinstance(node, list):
-            node[:] = [walk(item) for item in node]
-        return node
-
     for cell in notebook["cells"]:
         for key in ("source", "metadata", "outputs"):
             if key in cell:
-                cell[key] = walk(cell[key])
-    walk(notebook["metadata"])
+                cell[key] = hide_in_value(cell[key], aliases)
+    notebook["metadata"] = hide_in_value(notebook["metadata"], aliases)
+
+
+def hide_in_value(node: Any, aliases: Mapping[str, str]) -> Any:
+    """A JSON-like structure with absolute folders replaced (in place where it can be changed); pictures stay."""
+    if isinstance(node, str):
+        return hide_in_text(node, aliases)
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if not str(key).startswith(("image/", "audio/", "video/")):
+                node[key] = hide_in_value(value, aliases)
+    elif isinstance(node, list):
+        node[:] = [hide_in_value(item, aliases) for item in node]
+    return node
 
 
 def hide_in_text(text: str, aliases: Mapping[str, str]) -> str:

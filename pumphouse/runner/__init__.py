@@ -16,11 +16,11 @@ from pumphouse.runner.outcome import (
     RunOutcome,
 )
 from pumphouse.runner.parameters import CommandLineText
-from pumphouse.runner.recover import recover_lost_runs
 from pumphouse.runner.runbook import Runbook, load_runbook
 from pumphouse.runner.sequence import run_runbook
 from pumphouse.runner.signals import StopSwitch
 from pumphouse.runner.template import LoadedTemplate, load_template
+from pumphouse.session.recover import recover_lost_runs
 
 __all__ = [
     "EXIT_CODES",

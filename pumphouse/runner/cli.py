@@ -1,4 +1,4 @@
-"""Commands ``run``, ``records`` and ``lint``: thin shells over the library.
+"""Commands ``run`` and ``lint``: thin shells over the library.
 
 Exit codes are those of :mod:`pumphouse.runner.outcome`. Errors are one paragraph on standard error; ``--json`` puts the
 result, and nothing else, on standard output.
@@ -6,62 +6,22 @@ result, and nothing else, on standard output.
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import click
 
-from pumphouse.errors import ParameterError, PumphouseError, RunbookError
+from pumphouse.errors import ParameterError, RunbookError
 from pumphouse.lint import lint_paths
-from pumphouse.records import sheet as sheets
 from pumphouse.records.engine import Progress
-from pumphouse.records.html import render_archive
-from pumphouse.records.manifest import read_manifest, verify_manifest
 from pumphouse.runner.execute import run_notebook
-from pumphouse.runner.outcome import EXIT_FAILED, EXIT_OK, EXIT_USAGE, RunOutcome
+from pumphouse.runner.options import RESULT_COLOURS, json_option, one_paragraph, site_option
+from pumphouse.runner.outcome import EXIT_FAILED, EXIT_OK, RunOutcome
 from pumphouse.runner.parameters import CommandLineText
 from pumphouse.runner.sequence import run_runbook
 from pumphouse.site import load_site
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-_COLOURS = {
-    sheets.SUCCEEDED: "green",
-    sheets.NOTHING_TO_DO: "cyan",
-    sheets.FAILED: "red",
-    sheets.REFUSED: "yellow",
-    sheets.ABORTED: "yellow",
-    sheets.INTERRUPTED: "red",
-}
-
-site_option = click.option(
-    "--site",
-    "site_file",
-    default="site.yaml",
-    show_default=True,
-    envvar="PUMPHOUSE_SITE",
-    metavar="FILE",
-    help="The site to work on (also PUMPHOUSE_SITE).",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-
-
-def one_paragraph(command: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Turn our errors into one paragraph and exit code 2, without a traceback."""
-
-    @functools.wraps(command)
-    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return command(*args, **kwargs)
-        except PumphouseError as error:
-            click.echo(f"error: {' '.join(str(error).split())}", err=True)
-            sys.exit(EXIT_USAGE)
-
-    return wrapped
 
 
 @click.command("run")
@@ -120,77 +80,6 @@ def run_command(
     else:
         _print_outcome(outcome)
     sys.exit(outcome.exit_code)
-
-
-@click.group("records")
-def records_group() -> None:
-    """The archive of executed notebooks.
-
-    \b
-    Example:
-      pumphouse records list --site lab/site.yaml
-    """
-
-
-@records_group.command("list")
-@site_option
-@json_option
-@one_paragraph
-def records_list(site_file: str, as_json: bool) -> None:
-    """List every run that has ended, failed and refused ones too.
-
-    \b
-    Example:
-      pumphouse records list --site lab/site.yaml --json
-    """
-    entries = read_manifest(load_site(site_file).records_dir)
-    if as_json:
-        click.echo(json.dumps([entry.to_json() for entry in entries], indent=2, ensure_ascii=False))
-        return
-    if not entries:
-        click.echo("No run has ended yet.")
-    for entry in entries:
-        result = click.style(f"{entry.result:<13}", fg=_COLOURS.get(entry.result))
-        click.echo(f"{entry.started_at}  {result}  {entry.notebook}  {entry.record or ''}".rstrip())
-
-
-@records_group.command("html")
-@site_option
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder (default: next to the records).")
-@json_option
-@one_paragraph
-def records_html(site_file: str, out: Path | None, as_json: bool) -> None:
-    """Make a self-contained page of every record, and an index of all runs.
-
-    \b
-    Example:
-      pumphouse records html --site lab/site.yaml --out /srv/www/migration
-    """
-    index = render_archive(load_site(site_file).records_dir, out)
-    click.echo(json.dumps({"index": str(index)}) if as_json else f"Open {index}")
-
-
-@records_group.command("verify")
-@site_option
-@json_option
-@one_paragraph
-def records_verify(site_file: str, as_json: bool) -> None:
-    """Check that the manifest has no gap and that no record was changed; exit code 1 if something is wrong.
-
-    \b
-    Example:
-      pumphouse records verify --site lab/site.yaml
-    """
-    folder = load_site(site_file).records_dir
-    problems = verify_manifest(folder)
-    if as_json:
-        click.echo(json.dumps({"runs": len(read_manifest(folder)), "problems": problems}, indent=2))
-    else:
-        for problem in problems:
-            click.echo(problem)
-        if not problems:
-            click.echo(f"{len(read_manifest(folder))} runs; the manifest is complete and every record is unchanged.")
-    sys.exit(EXIT_FAILED if problems else EXIT_OK)
 
 
 @click.command("lint")
@@ -258,12 +147,12 @@ def _print_step(number: int, count: int, label: str, outcome: RunOutcome | None)
     if outcome is None:
         click.echo(click.style(f"{number}/{count} {label}", bold=True), err=True)
     else:
-        click.echo(f"    {click.style(outcome.result, fg=_COLOURS[outcome.result])}", err=True)
+        click.echo(f"    {click.style(outcome.result, fg=RESULT_COLOURS[outcome.result])}", err=True)
 
 
 def _print_outcome(outcome: RunOutcome) -> None:
-    result = click.style(outcome.result, fg=_COLOURS[outcome.result], bold=True)
+    result = click.style(outcome.result, fg=RESULT_COLOURS[outcome.result], bold=True)
     click.echo(f"{outcome.notebook}: {result}. {outcome.detail}".rstrip())
     for run in outcome.steps or (outcome,):
-        if run.record is not None:
-            click.echo(f"  record: {run.record}")
+        if run.record is not None or run.location:
+            click.echo(f"  record: {run.record or run.location}")

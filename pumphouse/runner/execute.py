@@ -16,16 +16,17 @@ from pumphouse.errors import ParameterError, PumphouseError
 from pumphouse.journal import Journal
 from pumphouse.records import sheet as sheets
 from pumphouse.records.engine import Ending, Execution, NotebookStopped, Progress, conclude_from_ending
-from pumphouse.records.manifest import append_entry
+from pumphouse.records.hold import Hold, hold_run
+from pumphouse.records.keys import Signer, signer_for
 from pumphouse.records.redact import Redactor
-from pumphouse.records.secrets import collect_secrets
 from pumphouse.records.sheet import Sheet
-from pumphouse.records.store import WritePolicy, hide_in_text, open_record, path_aliases
+from pumphouse.records.store import WritePolicy, hide_in_text, open_record, path_aliases, site_redactor
 from pumphouse.runner.outcome import RunOutcome
 from pumphouse.runner.parameters import resolve_parameters
-from pumphouse.runner.recover import Hold, hold_run, recover_lost_runs
 from pumphouse.runner.signals import StopSwitch
 from pumphouse.runner.template import OPERATOR_PARAMETER, SITE_PARAMETER, LoadedTemplate, load_template
+from pumphouse.session.closing import Closing
+from pumphouse.session.recover import recover_lost_runs
 from pumphouse.site import Site
 
 RUN_ID_VARIABLE = "PUMPHOUSE_RUN_ID"
@@ -62,7 +63,8 @@ def run_notebook(
     :raises RunbookError: the template cannot be run as it is, or records cannot be written. Nothing was run.
     """
     template = template or load_template(path)
-    redactor = Redactor(lambda: collect_secrets(site))
+    redactor = site_redactor(site)
+    signer = signer_for(site)
     checked = template.check(parameters, site.path)
     refuse_secrets(template.file.name, checked, redactor)
     who = checked.get(OPERATOR_PARAMETER) or operator or sheets.current_operator()
@@ -70,7 +72,7 @@ def run_notebook(
         checked[OPERATOR_PARAMETER] = who  # the session in the kernel must name the same person as the journal
     book = journal or Journal.open(site.journal_url)
     try:
-        recover_lost_runs(book, site)
+        recover_lost_runs(book, site, signer)
         started_at = datetime.now(UTC)
         record = site.records_dir / _record_name(template, started_at)
         stops = switch or StopSwitch()
@@ -82,6 +84,7 @@ def run_notebook(
                 journal=book,
                 policy=WritePolicy(redactor, path_aliases(site.path.parent)),
                 record=record,
+                signer=signer,
             )
             job.start(started_at, who, parent_id)
             job.execute(cell_timeout_s, reporter, stops)
@@ -101,6 +104,7 @@ class _Job:
     journal: Journal
     policy: WritePolicy
     record: Path
+    signer: Signer | None
     sheet: Sheet = field(init=False)
 
     def start(self, started_at: datetime, operator: str, parent_id: str | None) -> None:
@@ -157,17 +161,19 @@ class _Job:
         result, detail = conclude_from_ending(ending)
         try:
             steps = self.journal.run_result(self.sheet.run_id)
+            acted = self.journal.set_out(self.sheet.run_id)
         except PumphouseError as error:
             return sheets.INTERRUPTED, self._hide(f"{detail} The journal could not be asked: {error}".strip())
         if ending.kind == "finished":
-            result, detail = _finished(steps, ending.detail)
+            result, detail = _finished(steps, ending.detail, acted=acted)
         elif result == sheets.REFUSED and steps == "failed":
             result, detail = sheets.FAILED, f"{detail} Before that, a step had failed."
         return result, self._hide(detail)
 
     def close(self, hold: Hold) -> RunOutcome:
         """Write journal and manifest; a run that cannot be closed did not succeed, whatever its notebook did."""
-        problem = close_run(self.journal, self.site, self.sheet, self.record.name)
+        closing = Closing(self.journal, self.site, self.policy, self.signer, stem=self.record.stem)
+        self.sheet, problem = closing.close(self.sheet)
         if problem:
             hold.keep = True
             self.sheet = self.sheet.ended(sheets.FAILED, self._hide(f"{self.sheet.detail} {problem}".strip()))
@@ -179,7 +185,11 @@ class _Job:
             record=self.record if self.record.exists() else None,
             started_at=self.sheet.started_at,
             ended_at=self.sheet.ended_at or datetime.now(UTC),
+            location=f"{self.site.records_url}/{self.record.name}" if self._is_in_bucket(problem) else "",
         )
+
+    def _is_in_bucket(self, problem: str) -> bool:
+        return self.site.records_url is not None and not problem and not self.record.exists()
 
     def _redacted(self, reporter: Reporter) -> Reporter:
         return lambda progress: reporter(replace(progress, text=self._hide(progress.text)))
@@ -194,42 +204,11 @@ def _record_name(template: LoadedTemplate, started_at: datetime) -> str:
     return f"{started_at:%Y%m%dT%H%M%SZ}-{stem}-{secrets.token_hex(4)}.ipynb"
 
 
-def close_run(journal: Journal, site: Site, sheet: Sheet, record: str | None) -> str:
-    """End a run in the journal and list it in the manifest; returns what went wrong, or nothing.
-
-    A failure of one must not keep the other from being written.
-    """
-    problems: list[str] = []
-    for act in (
-        lambda: journal.end_run(sheet.run_id, sheet.result, sheet.detail),
-        lambda: append_entry(site.records_dir, manifest_facts(sheet, record)),
-    ):
-        try:
-            act()
-        except PumphouseError as error:
-            problems.append(str(error))
-    return f"The run was {sheet.result} but could not be closed: {' '.join(problems)}" if problems else ""
-
-
-def manifest_facts(sheet: Sheet, record: str | None) -> dict[str, Any]:
-    """A manifest line's facts from a final sheet."""
-    return {
-        "run_id": sheet.run_id,
-        "parent_id": sheet.parent_id,
-        "notebook": sheet.template.path,
-        "result": sheet.result,
-        "detail": sheet.detail,
-        "operator": sheet.operator,
-        "started_at": sheets.stamp(sheet.started_at),
-        "ended_at": sheets.stamp(sheet.ended_at),
-        "record": record,
-    }
-
-
-def _finished(steps: str, late: str) -> tuple[str, str]:
+def _finished(steps: str, late: str, *, acted: bool) -> tuple[str, str]:
     match steps:
         case sheets.SUCCEEDED:
-            return sheets.SUCCEEDED, f"Every step that the journal holds of this run is verified. {late}".strip()
+            said = "Every step that this run set out to do is verified." if acted else "It only read: no step was due."
+            return sheets.SUCCEEDED, f"{said} {late}".strip()
         case sheets.NOTHING_TO_DO:
             return sheets.NOTHING_TO_DO, late
         case "incomplete":

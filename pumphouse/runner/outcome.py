@@ -32,7 +32,11 @@ EXIT_CODES = {
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """One ended run. ``record`` is the executed notebook (None for a runbook, whose notebooks are in ``steps``)."""
+    """One ended run.
+
+    ``record`` is the executed notebook; None for a runbook, whose notebooks are in ``steps``, for a record that was
+    withheld, and for one that lies in a bucket, whose ``location`` says where.
+    """
 
     run_id: str
     notebook: str
@@ -42,6 +46,7 @@ class RunOutcome:
     started_at: datetime
     ended_at: datetime
     steps: tuple[RunOutcome, ...] = ()
+    location: str = ""
 
     @property
     def ok(self) -> bool:
@@ -60,7 +65,7 @@ class RunOutcome:
             "notebook": self.notebook,
             "result": self.result,
             "detail": self.detail,
-            "record": None if self.record is None else self.record.name,
+            "record": (None if self.record is None else self.record.name) or self.location or None,
             "started_at": sheets.stamp(self.started_at),
             "ended_at": sheets.stamp(self.ended_at),
             "exit_code": self.exit_code,

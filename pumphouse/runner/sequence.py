@@ -10,14 +10,16 @@ from typing import Any
 from pumphouse.errors import PumphouseError
 from pumphouse.journal import Journal
 from pumphouse.records import sheet as sheets
-from pumphouse.records.redact import Redactor
-from pumphouse.records.secrets import collect_secrets
+from pumphouse.records.hold import hold_run
+from pumphouse.records.keys import signer_for
 from pumphouse.records.sheet import Sheet
-from pumphouse.runner.execute import Reporter, close_run, refuse_secrets, run_notebook
+from pumphouse.records.store import default_policy
+from pumphouse.runner.execute import Reporter, refuse_secrets, run_notebook
 from pumphouse.runner.outcome import RunOutcome
-from pumphouse.runner.recover import hold_run, recover_lost_runs
 from pumphouse.runner.runbook import Call, Runbook, load_runbook, runbook_digest
 from pumphouse.runner.signals import StopSwitch
+from pumphouse.session.closing import Closing
+from pumphouse.session.recover import recover_lost_runs
 from pumphouse.site import Site
 
 StepReporter = Callable[[int, int, str, RunOutcome | None], None]
@@ -47,13 +49,15 @@ def run_runbook(
     """
     runbook = load_runbook(path)
     values = runbook.resolve(parameters)
-    refuse_secrets(runbook.file.name, values, Redactor(lambda: collect_secrets(site)))
+    policy = default_policy(site)
+    signer = signer_for(site)
+    refuse_secrets(runbook.file.name, values, policy.redactor)
     calls = runbook.calls(values, site.path)
     who = operator or sheets.current_operator()
     book = journal or Journal.open(site.journal_url)
     stops = switch or StopSwitch()
     try:
-        recover_lost_runs(book, site)
+        recover_lost_runs(book, site, signer)
         with stops.listening():
             started_at = datetime.now(UTC)
             run_id = book.start_run(
@@ -93,7 +97,7 @@ def run_runbook(
                 except PumphouseError as error:
                     result, detail = sheets.INTERRUPTED, f"The runbook could not go on: {error}"
                 sheet = sheet.ended(result, detail)
-                problem = close_run(book, site, sheet, None)
+                sheet, problem = Closing(book, site, policy, signer).close(sheet)
                 if problem:
                     hold.keep = True
                     sheet = sheet.ended(sheets.FAILED, problem)

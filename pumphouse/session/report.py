@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from pumphouse.journal import Journal, StepState
+from pumphouse.plan.after import finalised
 from pumphouse.plan.model import Plan, PlannedStep
 
 #: What a server's last verified step makes of it, by plan kind; first match wins.
@@ -35,8 +36,17 @@ class ServerReport:
 
 
 @dataclass(frozen=True)
+class ObjectReport:
+    """What a roll back did with one object that servers share, or with what it left of a server's own, and why."""
+
+    name: str
+    result: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Report:
-    """What a plan's execution came to."""
+    """What a plan's execution came to; ``objects`` are told of roll backs only."""
 
     plan_hash: str
     kind: str
@@ -45,11 +55,26 @@ class Report:
     failed: int
     servers: tuple[ServerReport, ...]
     left: tuple[str, ...]
+    objects: tuple[ObjectReport, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether every step of the plan is verified."""
         return self.verified == self.steps
+
+    def __str__(self) -> str:
+        head = f"{self.kind} plan {self.plan_hash[:12]}: {self.verified} of {self.steps} steps done and verified"
+        lines = [head + (f", {self.failed} failed" if self.failed else "")]
+        width = max((len(server.name) for server in self.servers), default=0)
+        lines += [f"  {server.name:<{width}}  {_line(server)}" for server in self.servers]
+        lines += [f"  {item.name}: {item.result}{f' ({item.why})' if item.why else ''}" for item in self.objects]
+        return "\n".join([*lines, *self.left])
+
+
+def _line(server: ServerReport) -> str:
+    addresses = ", ".join((*server.addresses, *server.floating_ips))
+    downtime = "" if server.downtime_s is None else f", down for {server.downtime_s:.1f} s"
+    return f"{server.result}  {addresses}{downtime}{f': {server.problem}' if server.problem else ''}"
 
 
 def make_report(journal: Journal, plan: Plan) -> Report:
@@ -57,7 +82,13 @@ def make_report(journal: Journal, plan: Plan) -> Report:
     states = journal.step_states(plan.hash)
     done = sum(states.get(step.key, StepState()).state == "verified" for step in plan.steps)
     failed = [step for step in plan.steps if states.get(step.key, StepState()).state == "failed"]
-    servers = tuple(_server(journal, plan, server.id, states) for server in plan.servers)
+    gone = finalised(journal) if plan.kind == "move" else set()
+    own: dict[str | None, list[PlannedStep]] = {}
+    for step in plan.steps:
+        own.setdefault(step.server_id, []).append(step)
+    # each server is looked at with its own steps alone: thousands of servers have tens of thousands
+    alone = (replace(plan, servers=(server,), steps=tuple(own.get(server.id, ()))) for server in plan.servers)
+    servers = tuple(_server(journal, part, part.servers[0].id, states, gone) for part in alone)
     left = []
     if plan.kind == "move" and any(server.result == "moved" for server in servers):
         left.append("The sources are stopped, not deleted: finalise them after the hold, or roll back.")
@@ -65,10 +96,38 @@ def make_report(journal: Journal, plan: Plan) -> Report:
         left.append(f"{len(failed)} step(s) failed: mend the causes and run the notebook again, or roll back.")
     if done < len(plan.steps) and not failed:
         left.append(f"{len(plan.steps) - done} step(s) are not done yet.")
-    return Report(plan.hash, plan.kind, len(plan.steps), done, len(failed), servers, tuple(left))
+    objects = _objects(plan, states) if plan.kind == "rollback" else ()
+    return Report(plan.hash, plan.kind, len(plan.steps), done, len(failed), servers, tuple(left), objects)
 
 
-def _server(journal: Journal, plan: Plan, server_id: str, states: Mapping[str, StepState]) -> ServerReport:
+def _objects(plan: Plan, states: Mapping[str, StepState]) -> tuple[ObjectReport, ...]:
+    found = []
+    for step in plan.steps:
+        state = states.get(step.key, StepState())
+        result, why = _fate(state)
+        if step.server_id is None or result in ("kept", "failed"):
+            found.append(ObjectReport(step.title.removeprefix("undo: "), result, why))
+    return tuple(found)
+
+
+def _fate(state: StepState) -> tuple[str, str]:
+    """(what became of it, why) from the evidence that undoing it gave."""
+    if state.state != "verified":
+        return ("failed", state.error or "") if state.state == "failed" else ("not undone yet", "")
+    evidence = state.outcome.get("evidence") or {}
+    if evidence.get("kept"):
+        kept = evidence["kept"]
+        reason = evidence.get("why") or (kept if isinstance(kept, str) and " " in kept else "")
+        return "kept", str(reason or "it was there before pumphouse")
+    for key, word in (("deleted", "deleted"), ("revoked", "revoked"), ("returned", "given back"), ("gone", "gone")):
+        if key in evidence:
+            return word, "pumphouse made it, and nothing that stays needs it" if key == "deleted" else ""
+    return ("not there any more", "") if "kept" in evidence else ("undone", "")
+
+
+def _server(
+    journal: Journal, plan: Plan, server_id: str, states: Mapping[str, StepState], gone: Collection[str]
+) -> ServerReport:
     server = plan.server(server_id)
     steps = {step.kind: step for step in plan.steps if step.server_id == server_id}
     stop = _state(states, steps, "stop")
@@ -83,7 +142,7 @@ def _server(journal: Journal, plan: Plan, server_id: str, states: Mapping[str, S
         name=server.name,
         id=server.id,
         project=server.project,
-        result=_result(plan, server_id, states),
+        result=_result(plan, server_id, states, gone),
         addresses=server.addresses,
         floating_ips=server.floating_ips,
         destination_id=journal.mapping("server", server_id),
@@ -95,7 +154,7 @@ def _server(journal: Journal, plan: Plan, server_id: str, states: Mapping[str, S
     )
 
 
-def _result(plan: Plan, server_id: str, states: Mapping[str, StepState]) -> str:
+def _result(plan: Plan, server_id: str, states: Mapping[str, StepState], gone: Collection[str]) -> str:
     own = [step for step in plan.steps if step.server_id == server_id]
     found = {step.kind: states.get(step.key, StepState()).state for step in own}
     if "failed" in found.values():
@@ -106,6 +165,8 @@ def _result(plan: Plan, server_id: str, states: Mapping[str, StepState]) -> str:
         return "back at the source" if all(s == "verified" for s in found.values()) else "not complete"
     if "undone" in found.values() and set(found.values()) <= {"undone", "new"}:
         return "rolled back"
+    if server_id in gone and found.get("settle") == "verified":
+        return "finalised"
     for kind, words in _RESULTS[plan.kind]:
         if found.get(kind) == "verified":
             return words

@@ -5,31 +5,40 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pumphouse import approval as approvals
-from pumphouse.checks import check_images, check_plan, check_site
+from pumphouse.checks import check_plan, check_site
+from pumphouse.checks_network import check_network_quotas
 from pumphouse.clouds import connect, connect_site
 from pumphouse.clouds.api import Cloud
-from pumphouse.errors import CloudError, PlanError, StepError
+from pumphouse.databases import Databases, Verdict, read_facts
+from pumphouse.errors import ApprovalMissing, ChecksFailed, CloudError, JournalError, PlanError, StepError
 from pumphouse.executor import Execution, execute
 from pumphouse.fileio import write_atomic
 from pumphouse.findings import Finding, accept, ordered, require_none_blocking
-from pumphouse.inventory import Inventory, take_snapshot
+from pumphouse.imagechecks import check_images, check_records
+from pumphouse.inventory import Inventory, Snapshot, take_snapshot
 from pumphouse.journal import Journal, StepState
-from pumphouse.model import User
+from pumphouse.model import Keypair
 from pumphouse.plan.after import plan_finalise, plan_rollback
 from pumphouse.plan.fingerprint import fingerprint
 from pumphouse.plan.model import Plan
 from pumphouse.plan.move import plan_move
+from pumphouse.plan.networks import taken_addresses
 from pumphouse.secretstore import SecretStore
 from pumphouse.selection import Selection
+from pumphouse.session.byhand import RunByHand
+from pumphouse.session.fidelity import Fidelity, take_ledger
+from pumphouse.session.notes import note_binding, note_findings, note_plan
 from pumphouse.session.report import Report, make_report
 from pumphouse.site import Site, load_site
 from pumphouse.steps import STEPS, Context
+from pumphouse.survey import survey_files
 
 #: Environment variable by which the runner hands its run to the notebook that it executes.
 RUN_ID_VARIABLE = "PUMPHOUSE_RUN_ID"
@@ -42,6 +51,7 @@ def begin(
     operator: str = "",
     notebook: str = "",
     report: Callable[[str], None] = print,
+    notice: Callable[[str], None] | None = None,
 ) -> Run:
     """Open a run: read the site, connect both clouds, open the journal (read only on both clouds).
 
@@ -50,30 +60,29 @@ def begin(
     :param operator: who runs it; the login name by default.
     :param notebook: what is run, for the journal.
     :param report: takes one line per event.
+    :param notice: takes one line when a call to a cloud waits for its rate limit or is repeated; else ``report`` does.
     :raises SiteError: when the site's files are wrong.
     :raises CloudError: when a cloud cannot be reached or refuses us.
     :raises JournalError: when the journal cannot be opened.
     """
     described = load_site(site)
-    source, destination = connect_site(described)
+    notice = notice or report
+    source, destination = connect_site(described, notice=notice)
     journal = Journal.open(described.journal_url)
     operator = operator or getpass.getuser()
     run_id = os.environ.get(RUN_ID_VARIABLE, "")
     owned = not run_id
+    by_hand = None
     if owned:
-        parameters = {"site": described.name, "change": change}
-        run_id = journal.start_run(
-            notebook=notebook or "interactive",
-            template_digest="",
-            parameters=parameters,
-            operator=operator,
-            record=None,
-        )
+        by_hand = RunByHand.start(journal, described, notebook=notebook, change=change, operator=operator)
+        run_id = by_hand.id
     else:
         journal.get_run(run_id)  # a run of another journal would let every step land where nobody looks
+    note_binding(journal, run_id, change=change, operator=operator, clouds=(source, destination))
     return Run(
-        described, source, destination, journal, run_id, owned=owned, change=change, operator=operator, report=report
-    )
+        described, source, destination, journal, run_id,
+        by_hand=by_hand, change=change, operator=operator, report=report, notice=notice,
+    )  # fmt: skip
 
 
 class Run:
@@ -87,15 +96,18 @@ class Run:
         journal: Journal,
         run_id: str,
         *,
-        owned: bool,
+        by_hand: RunByHand | None,
         change: str,
         operator: str,
         report: Callable[[str], None],
+        notice: Callable[[str], None] | None = None,
     ) -> None:
         self.site, self.source, self.destination, self.journal = site, source, destination, journal
         self.id, self.change, self.operator = run_id, change, operator
-        self._owned, self._report = owned, report
+        self._by_hand, self._report, self._on_notice = by_hand, report, notice or report
         self._secrets = SecretStore(site.secrets_file)
+        self._databases = Databases(site)
+        self._verdicts: dict[str, Verdict] = {}
         self._inventory: Inventory | None = None
         self._findings: dict[str, tuple[Finding, ...]] = {}
         self._notices: list[Finding] = []
@@ -112,7 +124,8 @@ class Run:
         owners = self._owners()
         try:
             taken = Inventory(
-                take_snapshot(self.source, owners=owners, progress=None), take_snapshot(self.destination, progress=None)
+                take_snapshot(self.source, owners=owners, all_keypairs=self._all_keypairs, progress=None),
+                take_snapshot(self.destination, progress=None),
             )
         finally:
             for owner in owners:
@@ -128,7 +141,7 @@ class Run:
         self._notices.clear()
         for user, cloud in self.site.owners.items():
             try:
-                owners.append(connect(cloud, side="source", clouds_yaml=self.site.clouds_yaml))
+                owners.append(connect(cloud, side="source", clouds_yaml=self.site.clouds_yaml, notice=self._on_notice))
             except CloudError as error:
                 self._notices.append(
                     Finding(
@@ -152,35 +165,67 @@ class Run:
 
     # -- planning -----------------------------------------------------------------------------
     def plan_move(self, selection: Selection) -> Plan:
-        """Plan moving the selection, or take up the plan of it that was begun (read only)."""
+        """Plan moving the selection, or take up the plan of it that was begun (read only).
+
+        Where ``site.yaml`` names both Keystones' databases, a throw-away user without any role is made at the
+        destination and removed again, once per run and kind of hash: nothing else tells which ones it can read.
+        """
         return self._resume_move(selection) or self._plan_move(selection)
 
     def _plan_move(self, selection: Selection) -> Plan:
         inventory = self._inventory_now()
-        known = frozenset(user.name for user in inventory.source.users if self._can_log_in(user))
-        plan, findings = plan_move(inventory, selection, self.site, secrets_known=known, moved=self._cut_over_by())
+        users = self._users_of(selection)
+        plan, findings = plan_move(
+            inventory,
+            selection,
+            self.site,
+            secrets_known=frozenset(name for name in self._secrets.names() if self._can_log_in(name, users)),
+            secrets_held=self._secrets.names(),
+            databases=read_facts(
+                self._databases,
+                self.destination,
+                user_ids=users,
+                server_ids=selection.server_ids,
+                verdicts=self._verdicts,
+            ),
+            moved=self._cut_over_by(),
+            taken=self._taken(inventory.source),
+        )
         while self._was_undone(plan):
             plan = replace(plan, sequence=plan.sequence + 1)
         return self._keep_plan(plan, findings)
 
-    def _can_log_in(self, user: User) -> bool:
-        """Whether the one-time secret of a user that we made still works: its owner may have changed it."""
-        password = self._secrets.get(user.name)
+    @property
+    def _all_keypairs(self) -> Callable[[], list[Keypair]] | None:
+        """Where everybody's keypairs can be read: Nova's database, if the site names it."""
+        if "nova" not in self.site.source_databases:
+            return None
+
+        def read() -> list[Keypair]:
+            nova = self._databases.source_nova
+            return nova.keypairs() if nova is not None else []
+
+        return read
+
+    def _users_of(self, selection: Selection) -> frozenset[str]:
+        """Source ids of everybody whom a move of these servers may carry: their owners and projects' members."""
+        source = self._inventory_now().source
+        servers = [server for i in selection.server_ids if (server := source.server(i)) is not None]
+        members = (a.user_id for project in {s.project_id for s in servers} for a in source.assignments_of(project))
+        return frozenset((*members, *(server.user_id for server in servers)))
+
+    def _can_log_in(self, name: str, users: frozenset[str]) -> bool:
+        """Whether a one-time secret opens: its user may have changed it, or have its own password. One whose user has
+        yet to be made will."""
+        password = self._secrets.get(name)
         there = self._inventory_now().destination
-        made = there.user_named(user.name) if there is not None else None
-        if password is None or there is None or made is None:
+        made = there.user_named(name) if there is not None else None
+        if password is None or made is None:
             return password is not None
-        projects = [held.project_id for held in there.assignments if held.user_id == made.id]
-        if not projects:
-            return True
-        cloud = self.destination.as_user(user_id=made.id, password=password, project_id=projects[0])
         try:
-            cloud.compute.list_keypairs()
+            return made.source_id in users and self.destination.accepts_password(made.id, password)
         except CloudError:
             return False
-        finally:
-            cloud.close()
-        return True
 
     def plan_finalise(self, selection: Selection) -> Plan:
         """Plan deleting the sources of moved servers, after the site's hold (read only)."""
@@ -200,6 +245,18 @@ class Run:
                 raise
             return finished
         return self._keep_plan(plan, findings)
+
+    def _taken(self, source: Snapshot) -> frozenset[str]:
+        """Addresses that the source cannot spare for the destination, though none of its servers shows them."""
+        if source.facts.network_service != "nova-network":
+            return frozenset()
+        ours: set[str] = set()
+        for document in self.journal.plan_documents(kind="move", states=("started", "finished")):
+            plan = Plan.from_document(document)
+            states = self.journal.step_states(plan.hash)
+            steps = [step for step in plan.steps if step.kind == "reserve-slice" and step.key in states]
+            ours |= {a for step in steps if states[step.key].in_effect for a in step.params["addresses"]}
+        return taken_addresses(source, self.source.nova_network, ours=frozenset(ours))
 
     def _cut_over_by(self) -> dict[str, str]:
         """Server id -> hash of the move plan that has begun to cut it over."""
@@ -242,6 +299,8 @@ class Run:
                         "was begun by an earlier run; what is verified is not done again.",
                     ),
                 )
+                self._go_on()
+                note_plan(self.journal, self.id, plan)
                 return plan
         return None
 
@@ -250,41 +309,52 @@ class Run:
             plan.hash, kind=plan.kind, selection_digest=plan.selection_digest, document=plan.document
         )
         self._findings[plan.hash] = findings
+        self._go_on()
+        note_plan(self.journal, self.id, plan)
         return plan
 
     # -- gates --------------------------------------------------------------------------------
     def check(self, plan: Plan | None = None, *, accepted: str = "") -> tuple[Finding, ...]:
-        """Every finding on the site, and on a plan when one is given (read only).
+        """Every finding on the site with a survey of the source; or on a plan, when one is given (read only).
 
         :param accepted: comma-separated codes of findings that the operator accepts.
         :raises ChecksFailed: when a code may not be accepted.
         """
         found = list(self._notices)
         if plan is None:
-            found += check_site(self._inventory_now())
+            found += check_site(self._inventory_now(), self.site)
+            found += survey_files(self._inventory_now().source, self.source.images)
         else:
             found += self._findings.get(plan.hash, ())
             fresh = self.journal.plan_state(plan.hash) in ("proposed", None)
             if plan.kind == "move" and fresh:
-                site = check_site(self._inventory_now())
+                site = check_site(self._inventory_now(), self.site)
                 found += [f for f in site if f.severity != "info"]
                 found += check_plan(plan, self._inventory_now())
                 found += check_images(plan, self.source.images)
+                found += check_network_quotas(plan, self.destination, self._inventory_now())
+                found += check_records(plan, self.destination.images)
         codes = [code.strip() for code in accepted.split(",") if code.strip()]
-        return ordered(accept(found, codes))
+        findings = ordered(accept(found, codes))
+        self._go_on()
+        note_findings(self.journal, self.id, plan, findings, codes)
+        return findings
 
     def require_clean(self, findings: Iterable[Finding]) -> None:
-        """:raises ChecksFailed: when a finding blocks; nothing has been changed then."""
-        require_none_blocking(findings)
+        """:raises ChecksFailed: when a finding blocks; nothing has been changed then, and a run by hand ends."""
+        with self._gate():
+            require_none_blocking(findings)
 
     def require_approval(self, plan: Plan, *, file: str = "") -> approvals.Approval:
         """The approval of this very plan; who approved is journalled, and whether it was the operator.
 
-        :raises ApprovalMissing: when there is none.
+        :raises ApprovalMissing: when there is none; a run by hand ends then, refused.
         """
+        self._go_on()
         path = self.site.work_dir / "plans" / f"{plan.hash}.json"
         write_atomic(path, plan_text(plan), mode=0o600)
-        found = approvals.require_approval(plan, self.site.work_dir / "approvals", file=file)
+        with self._gate():
+            found = approvals.require_approval(plan, self.site.work_dir / "approvals", file=file)
         self.journal.write(
             self.id,
             plan.hash,
@@ -297,9 +367,24 @@ class Run:
                 "ticket": found.ticket,
                 "operator": self.operator,
                 "same_person": found.approved_by == self.operator,
+                "account": found.account,
+                "same_account": found.account == approvals.account(),
             },
         )
         return found
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        """A run by hand that is refused here ends so: a script goes no further, a person goes on in another run."""
+        try:
+            yield
+        except (ChecksFailed, ApprovalMissing) as refusal:
+            if self._by_hand is not None:
+                try:
+                    self._by_hand.end("refused", refusal.message)
+                except JournalError as problem:
+                    refusal.add_note(str(problem))
+            raise
 
     # -- acting -------------------------------------------------------------------------------
     def prepare(self, plan: Plan) -> Execution:
@@ -360,6 +445,17 @@ class Run:
         finally:
             ctx.close()
 
+    def _go_on(self) -> None:
+        """Whoever goes on by hand after the report begins another run: the first one's record is sealed."""
+        if self._by_hand is not None and self._by_hand.ended:
+            ended = self.journal.get_run(self.id)
+            self._by_hand = RunByHand.start(
+                self.journal, self.site, notebook=ended.notebook, change=self.change, operator=self.operator
+            )
+            self.id = self._by_hand.id
+            clouds = (self.source, self.destination)
+            note_binding(self.journal, self.id, change=self.change, operator=self.operator, clouds=clouds)
+
     def _supersede_rollbacks(self, move: Plan) -> None:
         """A roll back that was begun and given up must not be taken up after the servers moved again."""
         for document in self.journal.plan_documents(kind="rollback", states=("started",)):
@@ -371,6 +467,19 @@ class Run:
         return Context(
             self.source, self.destination, self.site, self.journal, self._secrets, plan, self.id, report=self._report
         )
+
+    # -- what becomes of what -----------------------------------------------------------------
+    def ledger(self, plan: Plan) -> Fidelity:
+        """What becomes of every field of every object in a move plan: copied, mapped, derived or dropped (read only).
+
+        The whole table is also written to ``work/ledgers`` and kept beside the record; the journal keeps its counts.
+
+        :raises PlanError: when it is not a move plan.
+        """
+        self._go_on()
+        made = take_ledger(plan, self._inventory_now(), self.journal, self.site.work_dir / "ledgers")
+        self.journal.write(self.id, plan.hash, "@ledger", "ledger", {"summary": made.sentence, "counts": made.counts})
+        return made
 
     # -- afterwards ---------------------------------------------------------------------------
     def verify(self, plan: Plan, phase: str) -> list[dict[str, object]]:
@@ -400,15 +509,35 @@ class Run:
     def report(self, plan: Plan | None = None) -> Report | None:
         """What the plan came to, from the journal; ends the run when it was begun by a person."""
         made = make_report(self.journal, plan) if plan is not None else None
-        if self._owned:
+        if self._by_hand is not None:
             self.end()
         return made
 
     def end(self) -> str:
-        """Close the run with the result that the journal shows; returns it."""
-        result = self.journal.run_result(self.id)
-        self.journal.end_run(self.id, "failed" if result == "incomplete" else result)
+        """Close a run that a person began, and seal its record; returns the result that the journal shows.
+
+        A run of the runner is closed by the runner, which alone sees how the notebook ends.
+
+        :raises JournalError: when the record could not be sealed.
+        """
+        result = self.journal.get_run(self.id).result or self.journal.run_result(self.id)
+        if self._by_hand is not None:
+            self._by_hand.end("failed" if result == "incomplete" else result)
         return result
+
+    def close(self) -> None:
+        """Close the connections to both clouds and to the journal."""
+        self.source.close()
+        self.destination.close()
+        self.journal.close()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._by_hand is not None:
+            self.end()
+        self.close()
 
 
 def plan_text(plan: Plan) -> str:

@@ -7,23 +7,21 @@ reading the cloud again, and how to take it back.
 from __future__ import annotations
 
 from pumphouse.steps.base import MARKER, Context, Outcome, Step
+from pumphouse.steps.cutover import SettleServer
+from pumphouse.steps.finalise import DeleteSource, ReserveFixedIp
+from pumphouse.steps.flavors import EnsureFlavor
+from pumphouse.steps.floating import MoveFloatingIp
+from pumphouse.steps.groups import EnsureSecurityGroup, EnsureSecurityGroupRules
 from pumphouse.steps.identity import EnsureAssignment, EnsureProject, EnsureRole, EnsureUser
-from pumphouse.steps.network import (
-    EnsureNetwork,
-    EnsurePort,
-    EnsureRouter,
-    EnsureSecurityGroup,
-    EnsureSecurityGroupRules,
-)
-from pumphouse.steps.resources import EnsureFlavor, EnsureImage, EnsureKeypair
-from pumphouse.steps.server import (
-    BootServer,
-    DeleteSource,
-    MoveFloatingIp,
-    ReserveFixedIp,
-    SettleServer,
-    StopServer,
-)
+from pumphouse.steps.images import EnsureImage
+from pumphouse.steps.network import EnsureNetwork, EnsurePort, EnsureRouter, ReserveSlice
+from pumphouse.steps.network_quota import KeepFloatingIp, SetNetworkQuota
+from pumphouse.steps.nova_network import KeepOff, OpenFixedIp
+from pumphouse.steps.passwords import LendSecret, PutPassword
+from pumphouse.steps.quota import EnsureQuota
+from pumphouse.steps.resources import EnsureKeypair
+from pumphouse.steps.server import BootServer, StopServer
+from pumphouse.steps.snapshot import CarrySnapshot
 from pumphouse.steps.undo import Undo
 
 _ALL: tuple[type[Step], ...] = (
@@ -31,15 +29,24 @@ _ALL: tuple[type[Step], ...] = (
     EnsureProject,
     EnsureUser,
     EnsureAssignment,
+    LendSecret,
+    PutPassword,
+    EnsureQuota,
     EnsureFlavor,
     EnsureImage,
     EnsureKeypair,
+    SetNetworkQuota,
+    ReserveSlice,
     EnsureNetwork,
     EnsureRouter,
     EnsureSecurityGroup,
     EnsureSecurityGroupRules,
     EnsurePort,
+    KeepOff,
+    OpenFixedIp,
+    KeepFloatingIp,
     StopServer,
+    CarrySnapshot,
     BootServer,
     MoveFloatingIp,
     SettleServer,

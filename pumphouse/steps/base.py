@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from pumphouse.clouds import connect
 from pumphouse.clouds.api import Cloud
+from pumphouse.databases import Databases
 from pumphouse.errors import CloudError, NotCarried, PlanError, StepError, VerificationFailed
 from pumphouse.journal import Journal
 from pumphouse.plan.model import Plan, PlannedStep
@@ -37,6 +38,7 @@ class Context:
     report: Callable[[str], None] = lambda _line: None
     _owners: dict[tuple[str, str], Cloud] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict)
+    _databases: list[Databases] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def plan_of(self, plan_hash: str) -> Plan:
@@ -53,6 +55,14 @@ class Context:
                     )
                 self._plans[plan_hash] = Plan.from_document(document)
             return self._plans[plan_hash]
+
+    @property
+    def databases(self) -> Databases:
+        """The databases that the site names; opened when they are asked something."""
+        with self._lock:
+            if not self._databases:
+                self._databases.append(Databases(self.site))
+            return self._databases[0]
 
     def mapped(self, kind: str, source_id: str) -> str:
         """Destination id of a source object.
@@ -96,7 +106,7 @@ class Context:
         yield self.source
         for entry in self.site.owners.values():
             try:
-                owner = connect(entry, side="source", clouds_yaml=self.site.clouds_yaml)
+                owner = connect(entry, side="source", clouds_yaml=self.site.clouds_yaml, notice=self.report)
             except CloudError as error:
                 self.report(f"clouds.yaml entry {entry} cannot be used: {error.message}")
                 continue
@@ -162,3 +172,8 @@ def expect(what: str, differences: Mapping[str, tuple[Any, Any]]) -> None:
         raise VerificationFailed(
             f"{what}: {text}.", remedy="look at the object in the cloud; then run again, or roll back."
         )
+
+
+def begun_by_us(ctx: Context, step: PlannedStep, kind: str) -> bool:
+    """Whether we set out to make it and never got as far as noting that it is made."""
+    return ctx.journal.made_by_us(step.key) and ctx.journal.mapping(kind, step.params["source_id"]) is None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pumphouse.errors import NotFound, StepError
-from pumphouse.model import Assignment
+from pumphouse.model import Assignment, Project, User
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
+from pumphouse.steps.ground import ground_of
 
 #: Why a roll back leaves a project or its people.
 IN_USE = "the project holds servers, floating IPs or images of its own"
@@ -51,16 +52,11 @@ class EnsureProject(Step):
     maps = "project"
 
     def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
-        """Adopt the project of that name; checks have shown the operator that it exists."""
+        """Adopt the project of that name, if it is ours or the one that the plan shows as there already."""
         found = ctx.destination.identity.find_project(step.params["name"])
         if found is None:
             return None
-        if found.source_id not in (None, step.params["source_id"]):
-            raise StepError(
-                f"Project {found.name} ({found.id}) of {ctx.destination.name} was made from another source project, "
-                f"{found.source_id}.",
-                remedy="rename one of the two, then make the plan again.",
-            )
+        _require_expected(ctx, step, found)
         return {"id": found.id}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
@@ -71,15 +67,19 @@ class EnsureProject(Step):
             enabled=step.params["enabled"],
             source_id=step.params["source_id"],
         )
-        return {"id": made.id}
+        return {"id": made.id, "made": True}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """The project is there, of that name and enabled as at the source."""
+        """The project is there, of that name and enabled as at the source; one just made is so in every field."""
+        params = step.params
         found = ctx.destination.identity.get_project(outcome["id"])
-        expect(
-            f"project {found.name} at {ctx.destination.name}",
-            {"name": (step.params["name"], found.name), "enabled": (step.params["enabled"], found.enabled)},
-        )
+        pairs: dict[str, tuple[object, object]] = {
+            "name": (params["name"], found.name),
+            "enabled": (params["enabled"], found.enabled),
+        }
+        if outcome.get("made"):
+            pairs["description"] = (params["description"], found.description)
+        expect(f"project {found.name} at {ctx.destination.name}", pairs)
         return {"id": found.id}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
@@ -89,9 +89,10 @@ class EnsureProject(Step):
             return {"kept": found is not None}
         if in_use(ctx, found.id):
             return {"kept": found.id, "why": IN_USE}
-        for group in ctx.destination.neutron.list_security_groups(project_id=found.id):
-            if group.name == "default":
-                ctx.destination.neutron.delete_security_group(group.id)
+        if ctx.destination.facts.network_service == "neutron":  # nova-network lets nobody delete a default group
+            for group in ctx.destination.neutron.list_security_groups(project_id=found.id):
+                if group.name == "default":
+                    ctx.destination.neutron.delete_security_group(group.id)
         ctx.destination.identity.delete_project(found.id)
         return {"deleted": found.id}
 
@@ -103,9 +104,12 @@ class EnsureUser(Step):
     maps = "user"
 
     def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
-        """Adopt the user of that name; its password stays its own."""
+        """Adopt the user of that name, if it is ours or the one that the plan shows; its password stays its own."""
         found = ctx.destination.identity.find_user(step.params["name"])
-        return {"id": found.id} if found else None
+        if found is None:
+            return None
+        _require_expected(ctx, step, found)
+        return {"id": found.id}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Store a secret, then make the user with it."""
@@ -120,22 +124,36 @@ class EnsureUser(Step):
             description=params["description"],
             source_id=params["source_id"],
         )
-        return {"id": made.id}
+        return {"id": made.id, "made": True}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """The user is there by that name."""
+        """The user is there by that name; one just made is as the source's in every field, disabled if that is."""
+        params = step.params
         found = ctx.destination.identity.get_user(outcome["id"])
-        expect(f"user {found.name} at {ctx.destination.name}", {"name": (step.params["name"], found.name)})
+        pairs: dict[str, tuple[object, object]] = {"name": (params["name"], found.name)}
+        if outcome.get("made"):
+            default = params.get("default_project_id")
+            pairs |= {
+                "enabled": (params["enabled"], found.enabled),
+                "e-mail": (params["email"] or None, found.email),
+                "description": (params["description"], found.description),
+                "default project": (ctx.mapped("project", default) if default else None, found.default_project_id),
+            }
+        expect(f"user {found.name} at {ctx.destination.name}", pairs)
         return {"id": found.id, "enabled": found.enabled}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Delete a user that we made and that has no role left; its secret stays in the hand-over file."""
-        found = ctx.destination.identity.find_user(step.params["name"])
+        """Delete a user that we made and that has no role left; its secret leaves the hand-over file with it."""
+        name = step.params["name"]
+        found = ctx.destination.identity.find_user(name)
         if not ours or found is None or found.source_id != step.params["source_id"]:
+            if ours and found is None:
+                ctx.secrets.forget(name)
             return {"kept": found is not None}
         if any(held.user_id == found.id for held in ctx.destination.identity.list_assignments()):
             return {"kept": found.id, "why": "it has roles that this move did not give, or that are still needed"}
         ctx.destination.identity.delete_user(found.id)
+        ctx.secrets.forget(name)
         return {"deleted": found.id}
 
 
@@ -179,11 +197,30 @@ class EnsureAssignment(Step):
         return {"revoked": _as_outcome(wanted)}
 
 
+def _require_expected(ctx: Context, step: PlannedStep, found: Project | User) -> None:
+    """What has the name of an object to carry is adopted when the plan, which was approved, says so."""
+    kind, params = step.kind, step.params
+    if found.source_id == params["source_id"] or ("adopts" not in params and found.source_id is None):
+        return
+    if found.source_id is not None:
+        raise StepError(
+            f"{kind.capitalize()} {found.name} ({found.id}) of {ctx.destination.name} was made from another source "
+            f"{kind}, {found.source_id}.",
+            remedy="rename one of the two, then make the plan again.",
+        )
+    if found.id != params["adopts"]:
+        raise StepError(
+            f"{ctx.destination.name} has a {kind} {found.name} ({found.id}) that pumphouse did not make and that the "
+            f"plan does not show.",
+            remedy="make the plan again: it shows the clash, and site.yaml (destination.clashes) decides about it.",
+        )
+
+
 def in_use(ctx: Context, project_id: str) -> bool:
     """Whether a destination project holds servers, floating IPs or images: then it and its people stay."""
     if ctx.destination.compute.list_servers(project_id=project_id):
         return True
-    if any(floating.project_id == project_id for floating in ctx.destination.neutron.list_floating_ips()):
+    if any(floating.project_id == project_id for floating in ground_of(ctx.destination).list_floating_ips()):
         return True
     return any(image.owner_id == project_id for image in ctx.destination.images.list_images())
 

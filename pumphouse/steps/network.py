@@ -1,17 +1,68 @@
-"""Networks, routers, security groups and ports at the destination."""
+"""Networks, routers and ports at the destination; the addresses that the source leaves to them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pumphouse.clouds import rule_key
-from pumphouse.errors import Conflict, NotFound, StepError
-from pumphouse.model import Network, Port, SecurityGroup, SecurityGroupRule
+from pumphouse.errors import NotFound, PlanStale, StepError
+from pumphouse.model import Network, Port
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
+from pumphouse.steps.ground import ground_of
 
-#: What makes two rules the same rule, beside the group that they point to.
-RULE_FIELDS = ("direction", "ethertype", "protocol", "port_min", "port_max", "remote_cidr")
+
+class ReserveSlice(Step):
+    """Addresses of a source network that the source must not hand out: the destination does from now on."""
+
+    kind = "reserve-slice"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """All reserved already; until Nova 2.4 only the journal tells a reserved address from a free one."""
+        network = ctx.source.nova_network
+        if not network.tells_reservations():
+            said = [e.event for e in ctx.journal.events(step_key=step.key) if e.event in ("verified", "undone")]
+            return {"reserved": len(step.params["addresses"])} if said[-1:] == ["verified"] else None
+        states = {address: network.fixed_ip_state(address) for address in step.params["addresses"]}
+        return {"reserved": len(states)} if set(states.values()) == {"reserved"} else None
+
+    def before(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Which of them nobody had reserved: undoing gives these back."""
+        begun = ctx.journal.step_state(ctx.plan.hash, step.key).intent_data.get("free", [])
+        return {"free": sorted({*begun, *self._states(ctx, step, "free")})}
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Reserve them; none when one of them is in use."""
+        self._unused(ctx, step)
+        for address in step.params["addresses"]:
+            ctx.source.nova_network.reserve_fixed_ip(address)
+        return {"reserved": len(step.params["addresses"])}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """Asked again, the source gave none of them away meanwhile, and calls none free (where it tells)."""
+        self._unused(ctx, step)
+        if ctx.source.nova_network.tells_reservations():
+            expect(step.title, {"free": ([], self._states(ctx, step, "free"))})
+        return {"reserved": [step.params["addresses"][0], step.params["addresses"][-1]]}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Let the source hand out again what it could before."""
+        if not ours:
+            return {"kept": True}
+        for address in outcome.get("free", ()):
+            ctx.source.nova_network.unreserve_fixed_ip(address)
+        return {"unreserved": len(outcome.get("free", ()))}
+
+    def _unused(self, ctx: Context, step: PlannedStep) -> None:
+        if taken := self._states(ctx, step, "used", "outside"):
+            raise PlanStale(
+                f"Network {step.params['source_name']} of {ctx.source.name} cannot spare {', '.join(taken)} for the "
+                f"destination: in use there, or not its own.",
+                remedy="name a free range in site.yaml, destination.provider, or make the plan again.",
+            )
+
+    def _states(self, ctx: Context, step: PlannedStep, *wanted: str) -> list[str]:
+        look = ctx.source.nova_network.fixed_ip_state
+        return [address for address in step.params["addresses"] if look(address) in wanted]
 
 
 class EnsureNetwork(Step):
@@ -22,7 +73,7 @@ class EnsureNetwork(Step):
 
     def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
         """Adopt the network of the planned name, if it has the source's CIDR."""
-        named = [n for n in ctx.destination.neutron.list_networks() if n.name == step.params["name"] and not n.external]
+        named = [n for n in ground_of(ctx.destination).networks_named(step.params["name"]) if not n.external]
         if not named:
             return None
         if len(named) > 1:
@@ -39,15 +90,16 @@ class EnsureNetwork(Step):
                 f"the source network {step.params['source_name']} has {step.params['cidr']}.",
                 remedy="map the source network to one of the same CIDR in site.yaml, destination.networks.",
             )
+        _require_segment(ctx, step, named[0])
         return {"id": named[0].id, "subnet_id": named[0].subnet_id}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Make the network and its subnet; one that a crash of ours left without subnet is removed first."""
         params = step.params
-        for left in ctx.destination.neutron.list_networks():
-            if left.name == params["name"] and left.cidr is None and not left.external:
-                ctx.destination.neutron.delete_network(left.id)
-        made = ctx.destination.neutron.create_network(
+        for left in ground_of(ctx.destination).networks_named(params["name"]):
+            if left.cidr is None and not left.external:
+                ground_of(ctx.destination).delete_network(left.id)
+        made = ground_of(ctx.destination).create_network(
             Network(
                 id="",
                 name=params["name"],
@@ -57,26 +109,34 @@ class EnsureNetwork(Step):
                 shared=params["shared"],
                 project_id=ctx.mapped("project", params["project_id"]) if params["project_id"] else None,
                 pools=tuple((first, last) for first, last in params["pools"]),
+                **(params["provider"] or {}),
             )
         )
         return {"id": made.id, "subnet_id": made.subnet_id}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """The network is listed with the source's CIDR."""
+        """The network is there, with the source's CIDR and on the planned segment."""
         found = network_of(ctx, outcome["id"])
         expect(f"network {found.name} at {ctx.destination.name}", {"cidr": (step.params["cidr"], found.cidr)})
-        return {"id": found.id, "cidr": found.cidr, "gateway_ip": found.gateway_ip}
+        _require_segment(ctx, step, found)
+        return {
+            "id": found.id,
+            "cidr": found.cidr,
+            "gateway_ip": found.gateway_ip,
+            "mtu": found.mtu,
+            "segment": [found.network_type, found.physical_network, found.segment],
+        }
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """Delete a network that we made."""
         if not ours:
             return {"kept": True}
         params, gone = step.params, []
-        for network in ctx.destination.neutron.list_networks():
+        for network in ground_of(ctx.destination).networks_named(params["name"]):
             # without an outcome we died in between: it may have no subnet yet
-            same = network.name == params["name"] and network.cidr in (None, params["cidr"]) and not network.external
+            same = network.cidr in (None, params["cidr"]) and not network.external
             if network.id == outcome.get("id") or ("id" not in outcome and same):
-                ctx.destination.neutron.delete_network(network.id)
+                ground_of(ctx.destination).delete_network(network.id)
                 gone.append(network.id)
         return {"deleted": gone}
 
@@ -118,103 +178,6 @@ class EnsureRouter(Step):
         return {"deleted": router_id}
 
 
-class EnsureSecurityGroup(Step):
-    """A security group of that name in the project; its rules are a step of their own."""
-
-    kind = "security-group"
-    maps = "security_group"
-
-    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
-        """Adopt the project's group of that name; asking makes Neutron give the project its ``default``."""
-        project_id = ctx.mapped("project", step.params["project_id"])
-        for group in ctx.destination.neutron.list_security_groups(project_id=project_id):
-            if group.name == step.params["name"]:
-                return {"id": group.id}
-        return None
-
-    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Make the group."""
-        project_id = ctx.mapped("project", step.params["project_id"])
-        try:
-            made = ctx.destination.neutron.create_security_group(
-                project_id, step.params["name"], step.params["description"]
-            )
-        except Conflict:
-            # Neutron made ``default`` by itself since we looked
-            found = self.look(ctx, step)
-            if found is None:
-                raise
-            return found
-        return {"id": made.id}
-
-    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """The group is listed in its project."""
-        expect(step.title, {"id": (outcome["id"], group_of(ctx, outcome["id"]).id)})
-        return {"id": outcome["id"]}
-
-    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Delete a group that we made; ``default`` goes with its project."""
-        found = self.look(ctx, step)
-        if not ours or found is None or step.params["name"] == "default":
-            return {"kept": found is not None}
-        ctx.destination.neutron.delete_security_group(found["id"])
-        return {"deleted": found["id"]}
-
-
-class EnsureSecurityGroupRules(Step):
-    """All rules of a source group; rules that the destination has besides stay."""
-
-    kind = "security-group-rules"
-
-    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
-        """In place when no rule is missing."""
-        return None if self._missing(ctx, step) else {"rules": len(step.params["rules"])}
-
-    def before(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """The rules that we are about to add: what undoing will remove."""
-        begun = ctx.journal.step_state(ctx.plan.hash, step.key).intent_data.get("added", [])
-        return {"added": begun + [list(rule_key(rule)) for rule in self._missing(ctx, step)]}
-
-    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Add the missing ones."""
-        group_id = ctx.mapped("security_group", step.params["source_id"])
-        project_id = ctx.mapped("project", step.params["project_id"])
-        for rule in self._missing(ctx, step):
-            ctx.destination.neutron.add_security_group_rule(group_id, project_id, rule)
-        return {"rules": len(step.params["rules"])}
-
-    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """Re-read the group: every source rule is there."""
-        expect(step.title, {"missing rules": ([], [str(rule_key(rule)) for rule in self._missing(ctx, step)])})
-        return {"rules": len(step.params["rules"])}
-
-    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Remove the rules that we added."""
-        added = [tuple(key) for key in outcome.get("added", ())]
-        if not ours or not added:
-            return {"kept": True}
-        group = group_of(ctx, ctx.mapped("security_group", step.params["source_id"]))
-        removed = [rule.id for rule in group.rules if rule_key(rule) in added]
-        for rule_id in removed:
-            ctx.destination.neutron.delete_security_group_rule(rule_id)
-        return {"deleted": removed}
-
-    def _missing(self, ctx: Context, step: PlannedStep) -> list[SecurityGroupRule]:
-        group = group_of(ctx, ctx.mapped("security_group", step.params["source_id"]))
-        have = {rule_key(rule) for rule in group.rules}
-        wanted = []
-        for raw in step.params["rules"]:
-            remote = raw["remote_group_id"]
-            rule = SecurityGroupRule(
-                id="",
-                **{name: raw[name] for name in RULE_FIELDS},
-                remote_group_id=ctx.mapped("security_group", remote) if remote else None,
-            )
-            if rule_key(rule) not in have:
-                wanted.append(rule)
-        return wanted
-
-
 class EnsurePort(Step):
     """An unbound port that holds the server's fixed IP and MAC until the server boots."""
 
@@ -245,6 +208,7 @@ class EnsurePort(Step):
             address=params["address"],
             mac=params["mac"],
             security_group_ids=[ctx.mapped("security_group", group) for group in params["security_group_ids"]],
+            more=params["more"],
         )
         return {"id": made.id}
 
@@ -253,14 +217,14 @@ class EnsurePort(Step):
         found = ctx.destination.neutron.get_port(outcome["id"])
         groups = sorted(ctx.mapped("security_group", group) for group in step.params["security_group_ids"])
         pairs: dict[str, tuple[Any, Any]] = {
-            "address": (step.params["address"], found.address),
+            "addresses": (sorted([step.params["address"], *step.params["more"]]), sorted(found.addresses)),
             "project": (ctx.mapped("project", step.params["project_id"]), found.project_id),
             "security groups": (groups, sorted(found.security_group_ids)),
         }
         if step.params["mac"]:
             pairs["MAC"] = (step.params["mac"].lower(), found.mac.lower())
         expect(f"port {found.name} at {ctx.destination.name}", pairs)
-        return {"id": found.id, "address": found.address, "mac": found.mac}
+        return {"id": found.id, "address": found.address, "addresses": list(found.addresses), "mac": found.mac}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """Delete a port that we made."""
@@ -282,21 +246,24 @@ class EnsurePort(Step):
 
 def network_of(ctx: Context, network_id: str) -> Network:
     """A destination network by id, with its subnet."""
-    for network in ctx.destination.neutron.list_networks():
-        if network.id == network_id:
-            return network
-    raise StepError(
-        f"Network {network_id} is gone from {ctx.destination.name}.",
-        remedy="somebody deleted it after it was made: make the plan again.",
-    )
+    try:
+        return ground_of(ctx.destination).get_network(network_id)
+    except NotFound as error:
+        raise StepError(
+            f"Network {network_id} is gone from {ctx.destination.name}.",
+            remedy="somebody deleted it after it was made: make the plan again.",
+        ) from error
 
 
-def group_of(ctx: Context, group_id: str) -> SecurityGroup:
-    """A destination security group by id, with its rules."""
-    for group in ctx.destination.neutron.list_security_groups():
-        if group.id == group_id:
-            return group
-    raise StepError(
-        f"Security group {group_id} is gone from {ctx.destination.name}.",
-        remedy="somebody deleted it after it was made: make the plan again.",
-    )
+def _require_segment(ctx: Context, step: PlannedStep, found: Network) -> None:
+    want = step.params["provider"]
+    if want is None or found.network_type is None:
+        return
+    have = {"network_type": found.network_type, "physical_network": found.physical_network, "segment": found.segment}
+    differs = {name: (value, have[name]) for name, value in want.items() if value != have[name]}
+    if differs:
+        shown = ", ".join(f"{name} {there} instead of {planned}" for name, (planned, there) in differs.items())
+        raise StepError(
+            f"Network {found.name} ({found.id}) at {ctx.destination.name} is not on the planned segment: {shown}.",
+            remedy="correct destination.provider in site.yaml, or map the source's network to another one.",
+        )

@@ -8,6 +8,7 @@ from pumphouse.errors import NotCarried, PlanError
 from pumphouse.plan.after import still_needed
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
+from pumphouse.steps.guards import one_of
 
 
 class Undo(Step):
@@ -33,10 +34,13 @@ class Undo(Step):
         if done.server_id is None and key in self._needed(ctx):
             return {"undone": False, "evidence": {"kept": "another move has come to need it since"}}
         ours = ctx.journal.made_by_us(key) if done.server_id is None else state.ours
+        known = {**state.intent_data, **state.outcome}
+        if done.server_id is None:
+            known = {**ctx.journal.made_with(key), **known}
         ctx.journal.write(ctx.run_id, plan_hash, key, "undo-intent", {"ours": ours})
         there = replace(ctx, plan=move)
         try:
-            evidence = primitive.undo(there, done, {**state.intent_data, **state.outcome}, ours=ours)
+            evidence = primitive.undo(there, done, known, ours=ours)
         except NotCarried as missing:
             if done.changes != "destination":
                 raise
@@ -57,8 +61,8 @@ class Undo(Step):
         evidence = dict(outcome.get("evidence", {}))
         if done.kind == "stop":
             source = ctx.source.compute.get_server(done.params["server_id"])
-            expected = "SHUTOFF" if "kept" in evidence else "ACTIVE"
-            expect(f"server {source.name} at {ctx.source.name}", {"status": (expected, source.status)})
+            back = done.params["rests"] if "kept" in evidence else ("ACTIVE",)
+            expect(f"server {source.name} at {ctx.source.name}", {"status": one_of(back, source.status)})
         if done.kind == "boot":
             left = [i for i in evidence.get("deleted", ()) if ctx.destination.compute.find_server(i) is not None]
             expect(f"copy of {done.params['name']} at {ctx.destination.name}", {"still there": ([], left)})

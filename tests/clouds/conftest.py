@@ -10,7 +10,10 @@ import pytest
 import yaml
 
 from pumphouse.clouds import OpenStackCloud, connect
+from tests.clouds.labs import labs, old
 from tests.clouds.stub import PASSWORD, Stub
+
+__all__ = ["Naps", "entry", "labs", "old", "write_clouds"]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -56,7 +57,7 @@ Reaction = Callable[[Call], Answer]
 class Stub:
     """Start it, script it with :meth:`on`, read :attr:`calls`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.calls: list[Call] = []
         self.logins = 0
         self._script: dict[tuple[str, str], list[Answer | Reaction]] = {}
@@ -69,7 +70,7 @@ class Stub:
             def handle_one_request(self) -> None:
                 try:
                     super().handle_one_request()
-                except ConnectionError:
+                except (ConnectionError, ssl.SSLError):
                     self.close_connection = True
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
@@ -81,11 +82,14 @@ class Stub:
                 raise AttributeError(attribute)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            # the handshake is each connection's own: one that fails must not keep the others waiting
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_address[1]}"
         self.services = {"compute": "/compute/v2.1", "image": "/image", "network": "/network"}
         self.on("GET", "/", Answer(300, {"versions": {"values": [{"id": "v3.8", "status": "stable"}]}}))
         version = {"id": "v3.8", "status": "stable", "links": [{"rel": "self", "href": f"{self.url}/v3/"}]}

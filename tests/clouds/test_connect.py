@@ -5,14 +5,12 @@ from __future__ import annotations
 import pickle
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from pumphouse.clouds import connect, connect_site
+from pumphouse.clouds import connect
 from pumphouse.errors import CloudAuthError, CloudError, CloudUnreachable, SiteError
-from pumphouse.site import load_site
 from tests.clouds.conftest import Naps, entry, write_clouds
 from tests.clouds.stub import PASSWORD, Answer, Stub
 
@@ -181,18 +179,6 @@ def test_without_a_file_openstacksdk_searches(
 def test_side_is_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="side"):
         connect("stub", side="middle", clouds_yaml=write_clouds(tmp_path, entry("http://127.0.0.1:1")))
-
-
-def test_a_site_has_two_clouds(tmp_path: Path, stub: Stub) -> None:
-    clouds = {"clouds": {"old": entry(stub.url), "new": entry(stub.url)}}
-    (tmp_path / "clouds.yaml").write_text(yaml.safe_dump(clouds), encoding="utf-8")
-    site: dict[str, Any] = {"schema": 1, "source": {"cloud": "old"}, "destination": {"cloud": "new"}}
-    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site), encoding="utf-8")
-    source, destination = connect_site(load_site(tmp_path / "site.yaml"), timeout_s=2)
-    assert (source.name, source.side) == ("old", "source")
-    assert (destination.name, destination.side) == ("new", "destination")
-    source.close()
-    destination.close()
 
 
 def test_errors_survive_pickling(tmp_path: Path, stub: Stub, naps: Naps) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -114,11 +115,51 @@ def test_status_and_words_make_the_kind(status: int, headers: dict[str, str], bo
 def test_waiting_time_and_request_id_are_read_from_either_place() -> None:
     assert retry_after_s({"retry-after": "7"}) == 7
     assert retry_after_s({}, RATE) == 4
-    assert retry_after_s({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) is None
+    date = {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    assert retry_after_s(date | {"date": "Wed, 21 Oct 2015 07:27:20 GMT"}) == 40
+    assert retry_after_s(date, now=datetime(2015, 10, 21, 7, 27, 50, tzinfo=UTC)) == 10
+    assert retry_after_s(date | {"date": "never"}) == 0  # it is over, by our own clock
+    assert retry_after_s({"retry-after": "Someday"}) is None
     assert retry_after_s({"retry-after": "-1"}) is None
     assert retry_after_s({"retry-after": "nan"}) is None
     assert request_id(CaseInsensitiveDict({"X-Compute-Request-Id": "req-1"})) == "req-1"
     assert request_id(CaseInsensitiveDict({"X-Openstack-Request-Id": "req-2"})) == "req-2"
+
+
+@pytest.mark.parametrize(
+    ("words", "resource"),
+    [
+        ("Quota exceeded for instances: Requested 1, but already used 10 of 10 instances", "quota of instances"),
+        ("Quota exceeded for cores,ram: Requested 4, but already used 20 of 20 cores", "quota of cores,ram"),
+        ("Quota exceeded for resources: ['floatingip'].", "quota of floatingip"),
+        ("Maximum number of floating ips exceeded", "quota of floating ips"),
+        ("Quota exceeded, too many key pairs.", "quota of key pairs"),
+        ("Quota exceeded, too many security groups.", "quota of security groups"),
+    ],
+)
+def test_a_quota_names_its_resource(words: str, resource: str) -> None:
+    body = json.dumps({"overLimit": {"message": words, "code": 413, "retryAfter": "0"}}).encode()
+    error = api_error(413, {"retry-after": "0"}, body, intro="Cloud 'old' could not try: compute")
+    assert type(error) is QuotaExceeded
+    assert resource in str(error.remedy)
+    assert words.rstrip(".") in str(error)
+
+
+def test_a_rate_names_its_limit_and_how_far_apart_requests_may_be() -> None:
+    error = api_error(413, {"retry-after": "9"}, RATE_V21, intro="Cloud 'old' could not try: compute")
+    assert isinstance(error, RateLimited)
+    assert (error.retry_after_s, error.interval_s) == (9, 6)
+    assert error.reason == "Only 10 POST request(s) can be made to * every minute"
+    plain = api_error(429, {}, b'{"error": "Too many requests"}', intro="Cloud 'new' could not try: network")
+    assert isinstance(plain, RateLimited)
+    assert (plain.interval_s, plain.reason) == (0, "Too many requests")
+
+
+def test_a_body_that_is_too_large_for_a_proxy_is_no_quota() -> None:
+    page = b"<html><head><title>413 Request Entity Too Large</title></head><body><center>nginx</center></body></html>"
+    error = api_error(413, {}, page, intro="Cloud 'new' could not upload image 1: image")
+    assert type(error) is ApiError
+    assert "proxy" in str(error.remedy)
 
 
 @PATIENT

@@ -66,7 +66,7 @@ def test_a_marker_that_is_always_refused_is_an_error(cloud: OpenStackCloud, stub
     stub.on("GET", DETAIL, lambda call: lost if "marker" in call.query else Answer(200, {"servers": [server(1)]}))
     with pytest.raises(ApiError, match="marker"):
         cloud.compute.list_servers()
-    assert len(stub.asked("GET", DETAIL)) == 6
+    assert len(stub.asked("GET", DETAIL)) == 10
 
 
 def test_a_list_that_repeats_itself_is_an_error(cloud: OpenStackCloud, stub: Stub) -> None:

@@ -137,3 +137,74 @@ def test_an_upload_holds_one_piece_at_a_time(cloud: OpenStackCloud, stub: Stub) 
     with pytest.raises(CloudError, match="passed"):  # the record's MD5 is another's
         cloud.images.upload("i1", pieces())
     assert highest <= 3
+
+
+def test_the_last_piece_waits_until_all_of_them_agree(cloud: OpenStackCloud, stub: Stub) -> None:
+    """Whoever passes the pieces on would otherwise hold a complete, wrong body before the error comes."""
+    stub.on("GET", IMAGE, Answer(200, RECORD | {"checksum": "0" * 32}))
+    stub.on("GET", FILE, Answer(200, DATA))
+    got: list[bytes] = []
+    pieces = cloud.images.download("i1", chunk_bytes=4096)
+    with pytest.raises(CloudError, match="MD5"):
+        all(map(lambda piece: got.append(piece) is None, pieces))  # noqa: C417
+    assert sum(map(len, got)) == len(DATA) - 4096
+
+
+@pytest.mark.parametrize("digest", ["checksum", "os_hash_value"])
+def test_an_upload_is_compared_by_both_digests(cloud: OpenStackCloud, stub: Stub, digest: str) -> None:
+    queued = RECORD | {"status": "queued", "size": None, "checksum": None}
+    whole = RECORD | {"os_hash_algo": "sha512", "os_hash_value": hashlib.sha512(DATA).hexdigest()}
+    stub.on("PUT", FILE, Answer(204))
+    stub.on("GET", IMAGE, Answer(200, queued), Answer(200, whole))
+    assert cloud.images.upload("i1", iter([DATA])).hash_algo == "sha512"
+    stub.on("GET", IMAGE, Answer(200, queued), Answer(200, whole | {digest: "0" * 32}))
+    with pytest.raises(CloudError, match="0" * 32):
+        cloud.images.upload("i1", iter([DATA]))
+
+
+def test_a_hash_that_nobody_here_computes_is_not_compared(cloud: OpenStackCloud, stub: Stub) -> None:
+    queued = RECORD | {"status": "queued", "size": None, "checksum": None}
+    other = RECORD | {"os_hash_algo": "blake2b", "os_hash_value": "0" * 128}
+    stub.on("PUT", FILE, Answer(204))
+    stub.on("GET", IMAGE, Answer(200, queued), Answer(200, other))
+    assert cloud.images.upload("i1", iter([DATA])).status == "active"
+
+
+def test_a_known_size_is_said_before_the_first_byte(cloud: OpenStackCloud, stub: Stub) -> None:
+    stub.on("PUT", FILE, Answer(204))
+    stub.on("GET", IMAGE, Answer(200, RECORD | {"status": "queued"}), Answer(200, RECORD))
+    cloud.images.upload("i1", iter([DATA]), size_bytes=len(DATA))
+    (sized,) = stub.asked("PUT", FILE)
+    assert sized.headers["content-length"] == str(len(DATA))
+    assert "transfer-encoding" not in sized.headers
+    assert "expect" not in sized.headers
+
+
+def test_what_a_download_digests_is_not_digested_again(
+    cloud: OpenStackCloud, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    original = hashlib.new
+
+    def new(name: str, *args: Any, **options: Any) -> Any:
+        made.append(name)
+        return original(name, *args, **options)
+
+    monkeypatch.setattr(hashlib, "new", new)
+    stub.on("GET", FILE, Answer(200, DATA))
+    stub.on("PUT", FILE, Answer(204))
+    stub.on("GET", IMAGE, Answer(200, RECORD), Answer(200, RECORD | {"status": "queued"}), Answer(200, RECORD))
+    cloud.images.upload("i1", cloud.images.download("i1"))
+    assert sorted(made) == ["md5", "sha512"]
+
+
+def test_a_download_that_is_let_go_closes_its_connection(cloud: OpenStackCloud, stub: Stub) -> None:
+    stub.on("GET", IMAGE, Answer(200, RECORD))
+    stub.on("GET", FILE, Answer(200, DATA * 64))
+    begun = cloud.images.download("i1", chunk_bytes=512)
+    assert next(begun)
+    begun.close()
+    assert list(begun) == []
+    cloud.images.download("i1").close()  # one that was never begun
+    alive = [thread.name for thread in threading.enumerate() if thread.name.startswith("digest-")]
+    assert alive == []

@@ -33,24 +33,43 @@ def _sites() -> list[Any]:
     return [*sorted(RELEASES), pytest.param("real", marks=pytest.mark.real)]
 
 
-@pytest.fixture(scope="session", params=_sites())
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """(source, destination), logged in: a lab with a source of that release, or the real site."""
+@pytest.fixture(scope="session")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Both]]:
+    """Both clouds of a lab of that release, or of the real site; each is started and logged in to once."""
     with contextlib.ExitStack() as stack:
-        if request.param == "real":
-            file = os.environ.get(REAL)
-            if not file:
-                pytest.skip(f"{REAL} names no site.yaml of real clouds")
-            site_file = Path(file)
-        else:
-            # a small page limit: every listing has to go on after the first page
-            lab = start_lab(tmp_path_factory, name="contract", release=request.param, osapi_max_limit=5)
-            stack.callback(lab.stop)
-            site_file = lab.site_file
-        clouds = connect_site(load_site(site_file))
-        for cloud in clouds:
-            stack.callback(cloud.close)
-        yield clouds
+        started: dict[str, Both] = {}
+
+        def of(which: str) -> Both:
+            if which not in started:
+                if which == "real":
+                    site_file = Path(os.environ[REAL])
+                else:
+                    # a small page limit: every listing has to go on after the first page
+                    lab = start_lab(tmp_path_factory, name="contract", release=which, osapi_max_limit=5)
+                    stack.callback(lab.stop)
+                    site_file = lab.site_file
+                clouds = connect_site(load_site(site_file))
+                for cloud in clouds:
+                    stack.callback(cloud.close)
+                started[which] = clouds
+            return started[which]
+
+        yield of
+
+
+@pytest.fixture(scope="session", params=_sites())
+def both(request: pytest.FixtureRequest, sites: Callable[[str], Both]) -> Both:
+    """(source, destination), logged in: a lab with a source of that release, or the real site."""
+    if request.param == "real" and not os.environ.get(REAL):
+        pytest.skip(f"{REAL} names no site.yaml of real clouds")
+    return sites(request.param)
+
+
+@pytest.fixture
+def simulated(request: pytest.FixtureRequest) -> str:
+    """The release that the lab plays; empty for a real site."""
+    which = str(request.node.callspec.params["both"])
+    return "" if which == "real" else which
 
 
 @pytest.fixture(scope="session")

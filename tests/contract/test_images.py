@@ -113,3 +113,53 @@ def test_destination_keeps_visibility(destination: OpenStackCloud, undo: Undo, v
     undo(destination.images.delete_image, made.id)
     assert made.visibility == visibility
     assert made.id in [one.id for one in destination.images.list_images()]
+
+
+def test_an_upload_of_known_size_is_digested_at_both_ends(cloud: OpenStackCloud, undo: Undo) -> None:
+    images = cloud.images
+    made = images.create_image(raw_image(name("sized")))
+    undo(images.delete_image, made.id)
+    passed: list[int] = []
+    active = images.upload(made.id, pieces(3), size_bytes=3 * MIB, passed=passed.append)
+    whole = b"".join(pieces(3))
+    assert passed == [MIB, 2 * MIB, 3 * MIB]
+    assert (active.status, active.size_bytes, active.checksum) == ("active", 3 * MIB, hashlib.md5(whole).hexdigest())
+    assert active.hash_value in (None, hashlib.sha512(whole).hexdigest())
+
+
+@pytest.mark.parametrize("size", [MIB, 5 * MIB], ids=["too much", "too little"])
+def test_an_upload_of_another_size_than_was_said_never_makes_an_active_image(
+    cloud: OpenStackCloud, undo: Undo, size: int
+) -> None:
+    made = cloud.images.create_image(raw_image(name("missized")))
+    undo(cloud.images.delete_image, made.id)
+    with pytest.raises(CloudError):
+        cloud.images.upload(made.id, pieces(3), size_bytes=size)
+    assert cloud.images.get_image(made.id).status != "active"
+
+
+def test_a_member_decides_for_itself_where_it_is_not_accepted_for(destination: OpenStackCloud, undo: Undo) -> None:
+    make = Maker(destination, undo)
+    images, project = destination.images, make.project()
+    made = images.create_image(raw_image(name("pending"), member_ids=(project.id,)))
+    undo(images.delete_image, made.id)
+    images.add_member(made.id, project.id, accept=False)
+    assert images.get_image(made.id).pending_ids == (project.id,)
+    images.add_member(made.id, project.id)
+    assert images.get_image(made.id).pending_ids == ()
+
+
+def test_an_image_is_given_to_another_project(destination: OpenStackCloud, undo: Undo) -> None:
+    make = Maker(destination, undo)
+    images, project = destination.images, make.project()
+    made = images.create_image(raw_image(name("given"), visibility="shared", properties={"kept": "yes"}))
+    undo(images.delete_image, made.id)
+    images.set_owner(made.id, project.id, visibility="private")
+    found = images.get_image(made.id)
+    assert (found.owner_id, found.visibility, dict(found.properties)) == (project.id, "private", {"kept": "yes"})
+
+
+def test_destination_tells_which_formats_it_takes(destination: OpenStackCloud) -> None:
+    properties = destination.images.schema()["properties"]
+    assert {"raw", "qcow2"} <= set(properties["disk_format"]["enum"])
+    assert "bare" in properties["container_format"]["enum"]

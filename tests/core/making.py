@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pumphouse.databases import DatabaseFacts
 from pumphouse.inventory import Inventory, Snapshot
 from pumphouse.journal import Journal
 from pumphouse.plan.model import Plan, PlannedStep, PlanServer, order
@@ -101,12 +102,21 @@ def planned(
     source: Snapshot | None = None,
     destination: Snapshot | None = None,
     secrets: frozenset[str] = frozenset(),
+    held: frozenset[str] = frozenset(),
+    databases: DatabaseFacts | None = None,
     **site: Any,
 ) -> tuple[Plan, tuple[Any, ...]]:
     """Plan moving servers of the sample source by name; all of acme by default."""
     inventory = Inventory(source or healthy(), destination or make_snapshot("destination"))
     selection = chosen(*(uid(name) for name in names or ACME))
-    return plan_move(inventory, selection, make_site(folder, **site), secrets_known=secrets)
+    return plan_move(
+        inventory,
+        selection,
+        make_site(folder, **site),
+        secrets_known=secrets,
+        secrets_held=held,
+        databases=databases,
+    )
 
 
 def acme_servers(*replaced: Any) -> tuple[Any, ...]:

@@ -58,11 +58,18 @@ def test_the_longest_run_is_taken_from_its_top(used: set[int]) -> None:
 
 
 def test_an_empty_network_gives_its_top() -> None:
-    assert free_slice("10.10.0.0/24", ["10.10.0.1"]) == ("10.10.0.254", "10.10.0.190", "10.10.0.253")
+    assert free_slice("10.10.0.0/24", ["10.10.0.1"]) == ("10.10.0.254", "10.10.0.238", "10.10.0.253")
 
 
 def test_of_equal_runs_the_highest_is_taken() -> None:
     assert free_slice("10.10.0.0/28", ["10.10.0.5", "10.10.0.10"]) == ("10.10.0.14", "10.10.0.11", "10.10.0.13")
+
+
+def test_only_the_range_that_the_source_hands_out_is_cut() -> None:
+    within = ("10.10.0.10", "10.10.0.20")
+    assert free_slice("10.10.0.0/24", [], within=within) == ("10.10.0.20", "10.10.0.10", "10.10.0.19")
+    assert free_slice("10.10.0.0/24", ["10.10.0.19"], within=within) == ("10.10.0.18", "10.10.0.10", "10.10.0.17")
+    assert free_slice("10.10.0.0/24", [], within=("10.10.0.10", "10.10.0.11")) is None
 
 
 def test_what_lies_outside_does_not_matter() -> None:

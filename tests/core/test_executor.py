@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pumphouse.clouds.api import Cloud
+from pumphouse.clouds.trace import note
 from pumphouse.errors import ApiError, ClaimHeld, JournalError, PumphouseError, StepError, VerificationFailed
 from pumphouse.executor import Execution, execute
 from pumphouse.holder import holder
@@ -422,6 +424,65 @@ def test_what_was_there_before_us_is_adopted_and_not_ours(bench: Bench, stage: S
     assert bench.journal.mapping("thing", "s1") == "theirs"
 
 
+def refuses(stage: Stage, status: int, *requests: str) -> Callable[[], None]:
+    """An action of which the service says no, after these changing requests."""
+
+    def act() -> None:
+        for request_id in requests:
+            note("identity", "POST", request_id)
+        raise ApiError("no", status=status)
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("status", "requests", "ours"),
+    [
+        (409, ("r1",), False),
+        (403, ("r1",), False),
+        (413, ("r1",), False),
+        (409, ("r1", "r2"), True),  # the first of them may have made something
+        (409, (), True),  # nobody knows what was sent
+        (500, ("r1",), True),  # may have been done all the same
+        (408, ("r1",), True),
+    ],
+)
+def test_what_appears_after_a_refusal_is_somebody_elses(
+    bench: Bench, stage: Stage, status: int, requests: tuple[str, ...], ours: bool
+) -> None:
+    plan = make_plan(make_step("mapped:1", params={"source_id": "s1"}))
+    stage.doing["act", "mapped:1"] = refuses(stage, status, *requests)
+    with pytest.raises(StepError):
+        bench.run(plan)
+    assert bench.state(plan, "mapped:1") == "failed"
+    assert bench.result() == "failed"
+    stage.objects["mapped:1"] = "theirs"
+    bench.run(plan)
+    assert bench.journal.step_state(plan.hash, "mapped:1").ours is ours
+    assert bench.journal.made_by_us("mapped:1") is ours
+
+
+def test_a_refusal_does_not_disown_what_we_had_begun_before(bench: Bench, stage: Stage) -> None:
+    plan = make_plan(make_step("mapped:1", params={"source_id": "s1"}))
+    stage.doing["act", "mapped:1"] = refuses(stage, 500, "r1")
+    with pytest.raises(StepError):
+        bench.run(plan)
+    stage.doing["act", "mapped:1"] = refuses(stage, 409, "r2")
+    with pytest.raises(StepError):
+        bench.run(plan)
+    assert bench.journal.step_state(plan.hash, "mapped:1").ours
+    assert bench.journal.made_by_us("mapped:1")
+
+
+def claimed(journal: Journal, key: str) -> bool:
+    """Whether somebody holds a claim."""
+    try:
+        journal.claim("another run", [key], holder="another:1", lease_s=0.0)
+    except ClaimHeld:
+        return True
+    return False
+
+
 def test_steps_under_way_end_and_are_journalled_when_another_one_crashes(bench: Bench, stage: Stage) -> None:
     plan = make_plan(make_step("job:0"), make_step("job:1"), make_step("job:2", "job:1"))
     crashed, late = threading.Event(), threading.Event()
@@ -434,6 +495,10 @@ def test_steps_under_way_end_and_are_journalled_when_another_one_crashes(bench: 
     def linger() -> None:
         late.set()
         assert crashed.wait(20)
+        end = time.monotonic() + 20
+        while claimed(bench.journal, "step:job:0"):
+            assert time.monotonic() < end, "the crashed step's claim was never given back"
+            time.sleep(0.01)
 
     stage.doing["act", "job:0"] = crash
     stage.doing["act", "job:1"] = linger

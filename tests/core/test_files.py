@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import stat
@@ -17,9 +18,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pumphouse.approval import approve, require_approval
-from pumphouse.errors import ApprovalMissing, SiteError
+from pumphouse.approval import account, approve, require_approval
+from pumphouse.errors import ApprovalMissing, ApprovalRefused, SiteError
 from pumphouse.fileio import write_atomic
+from pumphouse.journal import PlanState
 from pumphouse.plan.model import Plan
 from pumphouse.secretstore import SecretStore
 from tests.core.making import make_plan, make_step
@@ -242,6 +244,42 @@ def test_an_approval_says_who_when_and_why(tmp_path: Path) -> None:
     assert found.plan_hash == PLAN.hash
     assert datetime.fromisoformat(found.approved_at).utcoffset() is not None
     assert require_approval(PLAN, tmp_path / "nowhere", file=str(path)) == found
+
+
+def test_an_approval_names_the_account_that_typed_it(tmp_path: Path) -> None:
+    approve(PLAN, tmp_path, by="Ann", reason="yes")
+    found = require_approval(PLAN, tmp_path)
+    assert found.account == account()
+    assert found.account.startswith(getpass.getuser())
+    older = json.loads((tmp_path / f"{PLAN.hash}.json").read_text())
+    del older["account"]
+    (tmp_path / f"{PLAN.hash}.json").write_text(json.dumps(older))
+    assert require_approval(PLAN, tmp_path).account == ""
+
+
+@pytest.mark.parametrize("state", [PlanState.FINISHED, PlanState.UNDONE, PlanState.SUPERSEDED])
+def test_a_plan_that_is_over_cannot_be_approved(tmp_path: Path, state: PlanState) -> None:
+    with pytest.raises(ApprovalRefused, match=f"is {state}: there is nothing left"):
+        approve(PLAN, tmp_path, by="Ann", reason="yes", state=state)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("state", [None, PlanState.PROPOSED, PlanState.STARTED])
+def test_a_plan_that_is_not_over_can(tmp_path: Path, state: PlanState | None) -> None:
+    approve(PLAN, tmp_path, by="Ann", reason="yes", state=state)
+    assert require_approval(PLAN, tmp_path).approved_by == "Ann"
+
+
+def test_an_approval_is_not_overwritten_by_accident(tmp_path: Path) -> None:
+    approve(PLAN, tmp_path, by="Ann", reason="window tonight")
+    with pytest.raises(ApprovalRefused, match=r"by Ann at .* \(window tonight\)"):
+        approve(PLAN, tmp_path, by="Bob", reason="me too")
+    assert require_approval(PLAN, tmp_path).approved_by == "Ann"
+    approve(PLAN, tmp_path, by="Bob", reason="me too", replace=True)
+    assert require_approval(PLAN, tmp_path).approved_by == "Bob"
+    (tmp_path / f"{PLAN.hash}.json").write_text("{")
+    with pytest.raises(ApprovalRefused, match="cannot be read"):
+        approve(PLAN, tmp_path, by="Ann", reason="yes")
 
 
 def test_a_plan_without_an_approval_is_refused(tmp_path: Path) -> None:

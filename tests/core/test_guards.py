@@ -27,7 +27,14 @@ BOOT = make_step(
     f"boot:{SERVER.id}",
     phase="cutover",
     server_id=SERVER.id,
-    params={"as": "operator", "user_id": "", "user_name": "", "project_id": "acme", "source_id": SERVER.id},
+    params={
+        "as": "operator",
+        "user_id": "",
+        "user_name": "",
+        "project_id": "acme",
+        "source_id": SERVER.id,
+        "name": SERVER.name,
+    },
 )
 FLOATING = make_step(
     "floating-ip:172.24.4.11",
@@ -48,7 +55,13 @@ STOP = make_step(
     phase="cutover",
     changes="source",
     server_id=SERVER.id,
-    params={"server_id": SERVER.id, "name": SERVER.name, "address": "10.10.0.11"},
+    params={
+        "server_id": SERVER.id,
+        "name": SERVER.name,
+        "address": "10.10.0.11",
+        "rests": ["SHUTOFF"],
+        "locked": None,
+    },
 )
 
 
@@ -57,6 +70,7 @@ class FakeCloud:
 
     def __init__(self, name: str, *servers: Server) -> None:
         self.name, self.project_id = name, "p1"
+        self.facts = SimpleNamespace(network_service="neutron")
         self.servers = {server.id: server for server in servers}
         self.changes: list[str] = []
         self.floating: FloatingIp | None = FloatingIp("f1", "172.24.4.11", "public", "p1", "10.10.0.11", "copy")
@@ -95,7 +109,7 @@ def context(journal: Journal, folder: Path, source: FakeCloud, destination: Fake
     keep_plan(journal, made)
     run_id = start_run(journal)
     journal.write(run_id, made.hash, "project:acme", "done", {}, mapping=("project", "acme", "p1"))
-    site = make_site(folder)
+    site = replace(make_site(folder), action_timeout_s=0.1)
     clouds = cast(Cloud, source), cast(Cloud, destination)
     return Context(*clouds, site, journal, SecretStore(site.secrets_file), made, run_id)
 
@@ -127,6 +141,16 @@ def test_a_floating_ip_stays_with_the_only_copy(journal: Journal, tmp_path: Path
     with pytest.raises(StepError, match="stays as it is"):
         STEPS["floating-ip"].undo(ctx, FLOATING, {"id": "f1", "made": True}, ours=True)
     assert (old.changes, new.changes) == ([], [])
+
+
+def test_a_source_that_another_step_just_starts_is_waited_for(journal: Journal, tmp_path: Path) -> None:
+    old, new = FakeCloud("old", SERVER), FakeCloud("new", COPY)
+    looks = iter([replace(SERVER, task_state="powering-on")])
+    old.compute.find_server = lambda server_id: next(looks, old.servers[server_id])
+    ctx = context(journal, tmp_path, old, new)
+    ctx = replace(ctx, site=replace(ctx.site, action_timeout_s=30.0))
+    STEPS["floating-ip"].undo(ctx, FLOATING, {"id": "f1", "made": True}, ours=True)
+    assert old.changes == ["associate"]
 
 
 def test_a_floating_ip_goes_back_to_a_source_that_waits(journal: Journal, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pumphouse.errors import ClaimHeld, JournalError
-from pumphouse.journal import Event, Journal, StepState
+from pumphouse.journal import Event, Journal, PlanState, StepState
 from pumphouse.journal.store import SCOPE_KEY, _advance
 from tests.core.making import did, keep_plan, make_plan, make_step
 from tests.core.making_runs import start_run
@@ -323,6 +323,36 @@ def test_plan_documents_by_kind_and_state_oldest_first(journal: Journal) -> None
     assert [d["n"] for d in journal.plan_documents()] == [0, 1, 2]
     assert [d["n"] for d in journal.plan_documents(kind="move")] == [0, 2]
     assert [d["n"] for d in journal.plan_documents(kind="move", states=("started", "finished"))] == [0]
+
+
+def test_a_plan_has_no_other_states(journal: Journal) -> None:
+    plan = make_plan(make_step("project:1"))
+    journal.save_plan(plan.hash, kind="move", selection_digest="d", document=plan.document)
+    assert journal.plan_state(plan.hash) is PlanState.PROPOSED
+    for state in PlanState:
+        journal.set_plan_state(plan.hash, state)
+        assert journal.plan_state(plan.hash) is state
+    with pytest.raises(JournalError, match="'finnished' is no state of a plan"):
+        journal.set_plan_state(plan.hash, "finnished")
+    with pytest.raises(JournalError, match="'begun' is no state"):
+        journal.plan_documents(states=["begun"])
+    assert [state for state in PlanState if state.is_over] == ["finished", "undone", "superseded"]
+
+
+def test_a_run_that_only_reads_sets_out_to_do_nothing(journal: Journal) -> None:
+    run_id = start_run(journal)
+    journal.write(run_id, "hash", "@approval", "approved")
+    journal.write(run_id, "hash", SCOPE_KEY, "scope", {"steps": []})
+    assert not journal.set_out(run_id)
+    journal.write(run_id, "hash", SCOPE_KEY, "scope", {"steps": ["stop:1"]})
+    assert journal.set_out(run_id)
+
+
+def test_all_mappings_at_once(journal: Journal) -> None:
+    run_id = start_run(journal)
+    journal.write(run_id, "hash", "image:1", "done", mapping=("image", "1", "a"))
+    journal.write(run_id, "hash", "server:1", "done", mapping=("server", "1", "b"))
+    assert journal.mappings() == {("image", "1"): "a", ("server", "1"): "b"}
 
 
 # --- claims -------------------------------------------------------------------------------------------

@@ -170,7 +170,8 @@ def test_finalising_reserves_each_address_before_it_deletes_the_source(site: Sit
         assert delete.cost
         assert delete.params["destination_id"] == f"copy-of-{server.id}"
         assert delete.params["answered"] is True
-        assert delete.params["was"] == server.status
+        assert delete.params["arrives"] == server.status
+        assert delete.params["rests"] == ["SHUTOFF"]
     assert len(plan.steps) == 2 * len(ACME)
 
 
@@ -373,6 +374,22 @@ def test_what_was_there_before_us_is_planned_for_undoing_as_not_ours(site: Site,
     plan, _ = site.rollback("acme-web1")
     assert undone_keys(plan) == {PROJECT}
     assert not site.journal.step_state(move.hash, PROJECT).ours
+
+
+def test_a_rollback_says_what_goes_and_what_stays_and_why(site: Site, tmp_path: Path) -> None:
+    first = site.move(tmp_path, "acme-web1")
+    network = f"network:{uid('net')}"
+    site.do(first, *(step for step in first.steps if step.key != network))
+    site.do(first, first.step(network), absent=False)
+    second = site.move(tmp_path, "acme-cache", state="started")
+    site.do(second, second.step(PROJECT), absent=False)
+    plan, _ = site.rollback("acme-web1")
+    notes = {note.object: note.text for note in plan.notes}
+    assert notes[first.step(PROJECT).title] == "stays: servers that do not go back stand on it"
+    assert notes[first.step(network).title] == "stays: it was there before pumphouse"
+    assert notes[first.step(f"image:{uid('acme-web')}").title].startswith("deleted: pumphouse made it")
+    shared = [step.title for step in first.steps if step.server_id is None]
+    assert list(notes) == list(dict.fromkeys(shared))
 
 
 def test_a_rollback_that_was_done_leaves_nothing_to_roll_back(site: Site, tmp_path: Path) -> None:

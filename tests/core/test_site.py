@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pumphouse.errors import SiteError
-from pumphouse.site import SITE_VARIABLE, ProbeSpec, Site, contains, load_site
+from pumphouse.site import SITE_VARIABLE, ProbeSpec, Provider, Site, contains, load_site
 
 CANARY = "hunter2canary"
 FULL: dict[str, Any] = {
@@ -180,7 +180,7 @@ def test_the_commented_example_of_the_readme_is_a_site(tmp_path: Path) -> None:
         (("source", "cloud"), "a\nb", "source.cloud: violates pattern"),
         (("destination",), [], "destination: must be of type object"),
         (("destination", "cloud"), "old", "source.cloud and destination.cloud are the same"),
-        (("destination", "network"), {}, "unknown key 'network' (known: cloud, floating_pools, networks, roles)"),
+        (("destination", "network"), {}, "unknown key 'network' (known: availability_zones, "),
         (("destination", "networks"), {"private": 1}, "destination.networks.private: must be of type string"),
         (("sorce",), {}, "unknown key 'sorce' (known: "),
         (("clouds_yaml",), "nowhere.yaml", "clouds_yaml names a file that does not exist"),
@@ -390,3 +390,40 @@ def test_an_unknown_range_contains_nothing() -> None:
     assert contains("10.1.2.3/8", "10.9.9.9")
     assert not contains("10.0.0.0/8", "11.0.0.1")
     assert not contains(None, "10.1.2.3")
+
+
+# --- the shared segment ----------------------------------------------------------------------------------
+
+
+PROVIDERS: list[tuple[dict[str, Any], str]] = [
+    ({"type": "vlan"}, "a vlan network needs a segment"),
+    ({"segment": 100}, "a vlan network needs a segment, a flat one has none"),
+    ({"pool": "10.0.0.9-10.0.0.1"}, "pool is no range of IPv4 addresses"),
+    ({"pool": "10.0.0.1-10.0.0.999"}, "pool is no range of IPv4 addresses"),
+    ({"type": "gre"}, "must be one of flat, vlan"),
+    ({"gateway": "10.0.0.1"}, "must be one of own, source"),
+    ({"segment": 4095, "type": "vlan"}, "violates maximum 4094"),
+    ({"dhcp": "off"}, "must be one of both, filtered"),
+]
+
+
+@pytest.mark.parametrize(("more", "words"), PROVIDERS, ids=[str(more) for more, _ in PROVIDERS])
+def test_a_segment_that_cannot_be_is_refused(tmp_path: Path, more: dict[str, Any], words: str) -> None:
+    provider = {"private": {"physical_network": "physnet1", **more}}
+    assert words in refused(tmp_path, changed("destination", "provider", to=provider))
+
+
+def test_the_shared_segment_is_read(tmp_path: Path) -> None:
+    provider = {
+        "private": {"physical_network": "physnet1", "type": "vlan", "segment": 100.0, "gateway": "own"},
+        "flat": {"physical_network": "physnet2", "pool": "10.0.0.9-10.0.0.20", "dhcp": "filtered"},
+    }
+    site = load_site(write(tmp_path, changed("destination", "provider", to=provider)))
+    assert site.provider == {
+        "private": Provider("physnet1", "vlan", 100, gateway="own"),
+        "flat": Provider("physnet2", dhcp="filtered", pool="10.0.0.9-10.0.0.20"),
+    }
+    assert isinstance(site.provider["private"].segment, int)
+    assert site.same_net_traffic == ""
+    kept = load_site(write(tmp_path, changed("destination", "same_net_traffic", to="keep")))
+    assert kept.same_net_traffic == "keep"

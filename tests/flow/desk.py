@@ -203,7 +203,7 @@ class Desk:
 
     def approve(self, plan: Plan, run: Run) -> None:
         """Somebody else approves a plan."""
-        approve(plan, run.site.work_dir / "approvals", by="rita", reason="tested")
+        approve(plan, run.site.work_dir / "approvals", by="rita", reason="tested", replace=True)
 
     def do(
         self,

@@ -16,6 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from pumphouse.cli import main
+from pumphouse.ledger.cases import LATER
 from pumphouse.records import read_manifest, verify_manifest
 from pumphouse.selection import select_servers
 from tests.flow.desk import AT_SOURCE, FINALISED, MOVED, STOPPED, Desk
@@ -110,6 +111,12 @@ def test_the_runbook_moves_part_of_a_project(desk: Desk, ids: list[str]) -> None
         assert word in text, word
     for step in steps[:2]:
         record(desk, step)
+    assert "Fidelity ledger" in text
+    # by now the destination has given its ids
+    assert LATER not in text
+    for step in steps[1:]:
+        name = Path(step["record"]).stem
+        assert list((desk.lab.directory / "records").rglob(f"*{name}*/ledger-*.json*")), f"no ledger beside {name}"
 
 
 def test_one_server_is_finalised(desk: Desk, ids: list[str]) -> None:

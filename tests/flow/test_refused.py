@@ -20,7 +20,9 @@ from pumphouse.errors import (
     SelectionError,
     StepError,
 )
+from pumphouse.findings import Finding
 from pumphouse.selection import select_servers
+from pumphouse.session import begin
 from tests.flow.desk import AT_SOURCE, Desk, ask, eventually
 from tests.labsite import SDK_WARNS_OF_ITSELF
 
@@ -94,16 +96,17 @@ def test_a_finding_that_cannot_be_accepted(desk: Desk) -> None:
 
 def test_a_quota_that_is_too_small(desk: Desk, fleet: Iterator[str]) -> None:
     ids = [next(fleet), next(fleet)]
-    projects = {p["name"]: p["id"] for p in ask(desk.new.identity, "/projects")["projects"]}
-    place = f"/os-quota-sets/{projects['fleet']}" if "fleet" in projects else "/os-quota-class-sets/default"
-    key = place.split("/")[1].removeprefix("os-").removesuffix("s").replace("-", "_")
-    forced = {"force": True} if "fleet" in projects else {}  # Nova refuses less than is used
-    ask(desk.new.compute, place, "PUT", json={key: {"cores": 1} | forced})
+    there = [p["id"] for p in ask(desk.new.identity, "/projects")["projects"] if p["name"] == "fleet"]
+    here = [p["id"] for p in ask(desk.old.identity, "/projects")["projects"] if p["name"] == "fleet"]
+    # a project that is not there yet brings the source's quota with it
+    conn, project = (desk.new, there[0]) if there else (desk.old, here[0])
+    place = f"/os-quota-sets/{project}"
+    ask(conn.compute, place, "PUT", json={"quota_set": {"cores": 1, "force": True}})  # less than is used
     try:
         with refused(desk, ChecksFailed, "quota", "cores", "fleet"):
             desk.do("move", ids=ids)
     finally:
-        ask(desk.new.compute, place, "PUT", json={key: {"cores": 200}})
+        ask(conn.compute, place, "PUT", json={"quota_set": {"cores": 200 if there else -1}})
     assert desk.places(ids) == [AT_SOURCE, AT_SOURCE]
 
 
@@ -142,6 +145,33 @@ def test_a_floating_ip_that_is_taken_at_the_destination(desk: Desk) -> None:
 def test_a_plan_without_approval(desk: Desk, fleet: Iterator[str]) -> None:
     with refused(desk, ApprovalMissing, "pumphouse approve"):
         desk.do("move", ids=[next(fleet)], approved=False)
+
+
+def test_a_script_that_a_gate_refuses_ends_as_refused(desk: Desk, fleet: Iterator[str]) -> None:
+    with desk.run() as run:
+        plan = run.plan_move(select_servers(run.inventory().servers, ids=[next(fleet)]))
+        first = run.id
+        with refused(desk, ApprovalMissing, plan.hash[:12]):
+            run.require_approval(plan)
+        ended = run.journal.get_run(first)
+        assert (ended.state, ended.result) == ("ended", "refused")
+        assert "is not approved" in ended.detail
+        # a person goes on from the gate: that is another run, and the refused one stays refused
+        desk.approve(plan, run)
+        run.require_approval(plan)
+        assert run.id != first
+        assert run.journal.get_run(run.id).state == "running"
+        with refused(desk, ChecksFailed, "blocks"):
+            run.require_clean([Finding("block", "test", "server x", "is in the way.", "leave it out.")])
+        assert run.journal.get_run(run.id).result == "refused"
+        assert run.journal.get_run(first).result == "refused"
+
+
+def test_a_run_is_closed_behind_a_script(desk: Desk) -> None:
+    with begin(desk.lab.site_file, operator="olga", report=lambda _line: None) as run:
+        run_id = run.id
+    with desk.run() as later:
+        assert later.journal.get_run(run_id).result == "succeeded"
 
 
 def test_an_approval_of_another_plan(desk: Desk, fleet: Iterator[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pumphouse.errors import NotFound
 from pumphouse.inventory import Snapshot
-from pumphouse.model import Keypair, Quota
+from pumphouse.model import Keypair, Quota, Usage
 
 
 class FakeCloud:
@@ -35,6 +35,10 @@ class FakeCloud:
                 raise NotFound(f"Quota of project {project_id} does not exist.", status=404, request_id="req-q")
             return quotas[project_id]
 
+        def find_usage(project_id: str) -> Usage | None:
+            self._enter("usages")
+            return snapshot.usage(project_id)
+
         own = list(keypairs)
         self.identity = SimpleNamespace(
             list_projects=self._list("projects", snapshot.projects),
@@ -51,6 +55,10 @@ class FakeCloud:
             list_keypairs=self._list("keypairs", own),
             get_quota=get_quota,
             get_default_quota=self._list("default_quota", snapshot.default_quota),
+            list_availability_zones=self._list("availability_zones", snapshot.availability_zones),
+            list_aggregates=self._list("aggregates", snapshot.aggregates),
+            list_locked=self._list("locks", self._locked(snapshot)),
+            find_usage=find_usage,
         )
         self.network = SimpleNamespace(
             list_networks=self._list("networks", snapshot.networks),
@@ -59,6 +67,11 @@ class FakeCloud:
             floating_pools=self._list("floating_pools", dict(snapshot.floating_pools)),
         )
         self.neutron = SimpleNamespace(list_ports=self._list("ports", snapshot.ports))
+
+    @staticmethod
+    def _locked(snapshot: Snapshot) -> frozenset[str] | None:
+        told = any(server.locked is not None for server in snapshot.servers)
+        return frozenset(server.id for server in snapshot.servers if server.locked) if told else None
 
     def _enter(self, name: str) -> None:
         self.calls.append(name)

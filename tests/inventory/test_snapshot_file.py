@@ -104,7 +104,7 @@ def _set(*path: str | int) -> Callable[[Any, Any], None]:
 @pytest.mark.parametrize(
     ("change", "value", "words"),
     [
-        (_set("schema"), 2, "schema is 2"),
+        (_set("schema"), 1, "schema is 1"),
         (_set("schema"), "1", "not a number"),
         (_set("schema"), ..., "missing"),
         (_set("schema"), True, "schema is"),

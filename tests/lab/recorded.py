@@ -155,14 +155,16 @@ class Recorded:
 
 
 @contextlib.asynccontextmanager
-async def running(directory: Path, *, mentions: str = "", osapi_max_limit: int = 1000) -> AsyncIterator[Recorded]:
+async def running(
+    directory: Path, *, release: str = "icehouse", mentions: str = "", osapi_max_limit: int = 1000
+) -> AsyncIterator[Recorded]:
     """The rebuilt cloud on loopback, all durations zero, no guest listening.
 
     :param mentions: text of the request; objects that were made in the course of the recording are there only if
         it names them.
     """
     world = World(Timing(scale=0.0), Layer2(1, socket_cap=0), "10.10.0.0/24", "172.24.4.224/28", str(directory))
-    running_source = await source.start(world, osapi_max_limit=osapi_max_limit)
+    running_source = await source.start(world, release=release, osapi_max_limit=osapi_max_limit)
     try:
         yield _fill(running_source.state, mentions)
     finally:
@@ -211,6 +213,11 @@ def _fill(state: State, mentions: str) -> Recorded:
 
 
 def _images(site: Recorded, rows: dict[str, dict[str, Any]]) -> None:
+    grizzly = site.state.release.name == "grizzly"
+    if grizzly:
+        # the one that was made later was listed first
+        rows = {**{k: rows[k] for k in rows if k != "ubuntu-raw-v2"}, "ubuntu-raw-v2": rows["ubuntu-raw-v2"]}
+        rows["web1-snap"] = rows.pop("web1-snap")
     for name, row in rows.items():
         image = Image(
             id=site.state.new_uuid(),
@@ -220,7 +227,7 @@ def _images(site: Recorded, rows: dict[str, dict[str, Any]]) -> None:
             disk_format=row["format"],
             container_format=row["format"] if row["format"] in ("aki", "ari", "ami") else "bare",
             protected=bool(row.get("protected")),
-            properties=dict(row.get("props", {})),
+            properties={k: v for k, v in row.get("props", {}).items() if not (grizzly and k == "network_allocated")},
             tags=list(row.get("tags", [])),
         )
         if not row.get("queued"):
@@ -254,12 +261,14 @@ def _compute(site: Recorded) -> None:
         if zone is not None:
             aggregate.metadata["availability_zone"] = zone
         state.aggregates[aggregate.id] = aggregate
+    # listings are sorted by id: where the private one stood decides what a page holds
+    private_id = ("1" if state.release.name == "grizzly" else "2") + state.new_uuid()[1:]
     for identifier, name, ram, disk in (
         ("1", "m1.tiny", 512, 1),
         ("2", "m1.small", 2048, 20),
         ("3", "m1.medium", 4096, 40),
         ("42", "e1.ephemeral", 512, 4),
-        (state.new_uuid(), "p1.private", 256, 2),
+        (private_id, "p1.private", 256, 2),
         (state.new_uuid(), "sdk.f", 64, 1),
     ):
         private = name in ("p1.private", "sdk.f")

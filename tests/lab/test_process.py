@@ -131,3 +131,11 @@ def test_every_command_has_an_example(command: str) -> None:
     done = CliRunner().invoke(lab_group, [command, "--help"])
     assert "Example:" in done.output
     assert f"pumphouse lab {command}" in done.output
+
+
+def test_what_the_lab_does_not_answer_is_listed() -> None:
+    runner = CliRunner()
+    shown = runner.invoke(lab_group, ["gaps"])
+    listed = json.loads(runner.invoke(lab_group, ["gaps", "--json"]).output)
+    assert set(listed) == {"keystone", "glance", "nova"}
+    assert all(line in shown.output for lines in listed.values() for line in lines)

@@ -190,6 +190,16 @@ def test_facts_side_by_side() -> None:
     assert read(show_facts(make_facts()))[0] == ["", "source"]
 
 
+def test_abilities_are_rows_of_their_own() -> None:
+    source = make_facts(abilities={"shelve": "no", "rate limits": "POST 10/minute"})
+    destination = make_facts("destination", abilities={"Neutron": "84 extensions", "shelve": "yes"})
+    _, rows, _ = read(show_facts(source, destination))
+    facts = {row[0]: row[1:] for row in rows}
+    assert facts["shelve"] == ["no", "yes"]
+    assert facts["rate limits"] == ["POST 10/minute", "–"]
+    assert facts["Neutron"] == ["–", "84 extensions"]
+
+
 def test_facts_never_show_a_password_in_a_url() -> None:
     display = show_facts(make_facts(auth_url="http://admin:hunter2@192.0.2.10:5000/v2.0"))
     assert "hunter2" not in display._repr_html_() + repr(display)

@@ -22,8 +22,8 @@ from .operate import Done, Site
 
 #: The contract suite (tests/contract) reads from it which site.yaml names real clouds.
 CONTRACT_SITE = "PUMPHOUSE_REAL_SITE"
-_ORDER = ("real/test_launch", "contract/", "real/test_bad_input", "real/test_move", "real/test_finalise",
-          "real/test_roll_back", "real/test_records")  # fmt: skip
+_ORDER = ("real/test_launch", "contract/", "real/test_images", "real/test_bad_input", "real/test_move",
+          "real/test_ledger", "real/test_finalise", "real/test_roll_back", "real/test_records")  # fmt: skip
 
 
 @pytest.hookimpl(trylast=True)

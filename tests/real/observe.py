@@ -189,8 +189,23 @@ def _steady(value: Any) -> Any:
 
 
 def _assignments(admin: Session, v3: str) -> dict[str, Any]:
-    listed = _steady(admin.call("GET", v3, "/role_assignments")["role_assignments"])
+    try:
+        listed = _steady(admin.call("GET", v3, "/role_assignments")["role_assignments"])
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        listed = _pairs(admin, v3)  # Grizzly has no such list
     return {json.dumps(one, sort_keys=True): one for one in listed}
+
+
+def _pairs(admin: Session, v3: str) -> list[dict[str, Any]]:
+    users, projects = (admin.call("GET", v3, f"/{kind}")[kind] for kind in ("users", "projects"))
+    return [
+        {"role": {"id": role["id"]}, "scope": {"project": {"id": project["id"]}}, "user": {"id": user["id"]}}
+        for user in users
+        for project in projects
+        for role in admin.call("GET", v3, f"/projects/{project['id']}/users/{user['id']}/roles")["roles"]
+    ]
 
 
 def _images(admin: Session) -> dict[str, Any]:

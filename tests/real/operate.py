@@ -19,6 +19,7 @@ REPOSITORY = HERE.parent.parent
 RUNBOOK = "runbooks/move-project.yaml"
 CHECK, MOVE = "notebooks/02-check.ipynb", "notebooks/03-move-servers.ipynb"
 FINALISE, ROLL_BACK = "notebooks/04-finalise-move.ipynb", "notebooks/05-roll-back-move.ipynb"
+SEGMENT = "private-l2"
 OPERATOR, APPROVER = "otto", "ada"
 
 
@@ -106,7 +107,13 @@ def write_site(folder: Path, home: Home, users: list[str]) -> Site:
         "name": "real",
         "clouds_yaml": str(home.clouds_yaml),
         "source": {"cloud": "source", "owners": {user: f"source-{user}" for user in users}},
-        "destination": {"cloud": "destination", "floating_pools": {"public": "public"}},
+        "destination": {
+            "cloud": "destination",
+            "floating_pools": {"public": "public"},
+            # Neutron takes any name of a flat segment here; no DHCP agent runs
+            "provider": {"novanetwork": {"physical_network": SEGMENT, "dhcp": "filtered"}},
+            "same_net_traffic": "drop",
+        },
         # no guest runs here, so none can answer
         "probe": {"kind": "none"},
         "limits": {"parallel": 3, "hold_s": 1, "action_timeout_s": 180},

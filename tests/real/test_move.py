@@ -14,6 +14,7 @@ from .observe import (
     addresses,
     destination_rules,
     differences,
+    fixed_ip,
     image_sha256,
     named,
     new_in,
@@ -116,9 +117,8 @@ def test_security_groups_have_the_same_rules(clouds: Clouds, acme: Moved) -> Non
     }
     assert destination_rules(there["web"], view, "ingress") == web
     assert there["web"]["description"] == here["web"]["description"]
-    # Neutron's own default group admits its members; nova-network's had no rule
-    assert source_rules(here["default"]) == set()
-    assert destination_rules(there["default"], view, "ingress") == {(None, None, None, "default")}
+    # Neutron's own default group admits its members; nova-network's had no rule, and so has ours
+    assert source_rules(here["default"]) == destination_rules(there["default"], view, "ingress") == set()
     for group in there.values():
         assert destination_rules(group, view, "egress") == {(None, None, None, cidr) for cidr in ("0.0.0.0/0", "::/0")}
 
@@ -203,9 +203,20 @@ def test_nothing_else_was_touched(clouds: Clouds, acme: Moved) -> None:
     assert {user["name"] for user in new["users"].values()} == {"acme-user", "acme-ops"}
     assert {server["name"] for server in new["servers"].values()} == set(ACME)
     assert {network["name"] for network in new["networks"].values()} == {"novanetwork"}
+    (network,) = new["networks"].values()
+    segment = [network[f"provider:{key}"] for key in ("network_type", "physical_network", "segmentation_id")]
+    assert segment == ["flat", operate.SEGMENT, None]
+    # with the spare one, since the whole project moved
     assert {ip["floating_ip_address"] for ip in new["floating_ips"].values()} == {
-        facts["floating_ip"] for facts in clouds.servers_of("acme").values() if facts["floating_ip"]
+        address for address, ip in clouds.facts["floating_ips"].items() if ip["tenant"] == "acme"
     }
+
+
+def test_what_the_destination_hands_out_is_reserved_at_the_source(clouds: Clouds, acme: Moved) -> None:
+    (subnet,) = new_in(acme.before[1], acme.after[1])["subnets"].values()
+    (pool,) = subnet["allocation_pools"]
+    for address in (pool["start"], pool["end"], subnet["gateway_ip"]):
+        assert fixed_ip(clouds.source, address)["reserved"] is True
 
 
 def test_running_it_again_changes_nothing(clouds: Clouds, site: Site, acme: Moved) -> None:

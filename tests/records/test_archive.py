@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,11 +17,14 @@ from nbformat.v4 import new_output
 from papermill.iorw import papermill_io
 
 from pumphouse.errors import RunbookError
-from pumphouse.records import Redactor, append_entry, read_manifest, verify_manifest
+from pumphouse.records import Redactor
+from pumphouse.records.archive import FolderArchive
 from pumphouse.records.engine import NotebookStopped, RecordEngine
-from pumphouse.records.html import render_archive, render_html
+from pumphouse.records.html import render_html
+from pumphouse.records.pages import render_archive
 from pumphouse.records.sheet import Sheet, Template, write_sheet
 from pumphouse.records.store import RecordHandler, WritePolicy, hide_in_text, open_record
+from tests.records.sealing import seal
 from tests.runner.making import code, inventory, notebook, prose, read_record, statuses, template_cells, write_template
 
 STARTED = datetime(2031, 4, 5, 6, 7, 8, tzinfo=UTC)
@@ -41,14 +43,6 @@ def make_record(file: Path, *cells: Any, result: str = "succeeded", detail: str 
     with open_record(file, WritePolicy(Redactor(lambda: {"correct-horse-battery"}))):
         RecordHandler.write(nbformat.writes(book), f"record://{file}")
     return file
-
-
-def entry(
-    run_id: str, result: str = "succeeded", record: str | None = None, parent_id: str | None = None
-) -> dict[str, Any]:
-    times = {"started_at": "2031-04-05T06:07:08+00:00", "ended_at": "2031-04-05T06:09:10+00:00"}
-    facts = {"run_id": run_id, "notebook": "10-look.ipynb", "result": result, "record": record, "parent_id": parent_id}
-    return {**facts, **times, "operator": "Ada", "detail": "said so"}
 
 
 def test_papermill_knows_scheme_and_engine() -> None:
@@ -123,69 +117,6 @@ def test_summary_is_on_top_once_and_escapes_markup(tmp_path: Path) -> None:
     assert "Left empty: `note`" in top
 
 
-def test_manifest_chain(tmp_path: Path) -> None:
-    make_record(tmp_path / "r1.ipynb")
-    append_entry(tmp_path, entry("one", record="r1.ipynb"))
-    append_entry(tmp_path, entry("two", "failed", record="never-written.ipynb"))
-    append_entry(tmp_path, entry("three", "refused"))
-    entries = read_manifest(tmp_path)
-    assert [(e.run_id, e.result, e.record) for e in entries] == [
-        ("one", "succeeded", "r1.ipynb"),
-        ("two", "failed", None),
-        ("three", "refused", None),
-    ]
-    assert verify_manifest(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("tamper", "said"),
-    [
-        (lambda d: edit(d, lambda lines: [lines[0], lines[2]]), "line 2 does not follow"),
-        (
-            lambda d: edit(d, lambda lines: [lines[0].replace("succeeded", "failed"), *lines[1:]]),
-            "line 2 does not follow",
-        ),
-        (lambda d: edit(d, lambda lines: [*lines, '{"half']), "line 4 cannot be read"),
-        (lambda d: (d / "r.ipynb").write_text("{}"), "changed after the run ended"),
-        (lambda d: (d / "r.ipynb").unlink(), "is missing"),
-        (lambda d: (d / "extra.ipynb").write_text("{}"), "extra.ipynb is not in"),
-    ],
-)
-def test_tampering_is_seen(tmp_path: Path, tamper: Any, said: str) -> None:
-    make_record(tmp_path / "r.ipynb")
-    for name in ("one", "two", "three"):
-        append_entry(tmp_path, entry(name, record="r.ipynb" if name == "one" else None))
-    assert verify_manifest(tmp_path) == []
-    tamper(tmp_path)
-    assert any(said in problem for problem in verify_manifest(tmp_path))
-
-
-def edit(folder: Path, change: Any) -> None:
-    manifest = folder / "MANIFEST.jsonl"
-    manifest.write_text("\n".join(change(manifest.read_text().splitlines())) + "\n")
-
-
-def test_line_cut_by_a_crash_is_kept_and_reported(tmp_path: Path) -> None:
-    append_entry(tmp_path, entry("one"))
-    with (tmp_path / "MANIFEST.jsonl").open("a") as out:
-        out.write('{"schema": 1, "run_')
-    append_entry(tmp_path, entry("two"))
-    assert [e.run_id for e in read_manifest(tmp_path)] == ["one", "two"]
-    assert verify_manifest(tmp_path) == [
-        "MANIFEST.jsonl line 2 cannot be read (a crash cut it short, or it was edited)."
-    ]
-
-
-def test_appending_at_once_keeps_the_chain(tmp_path: Path) -> None:
-    threads = [threading.Thread(target=append_entry, args=(tmp_path, entry(f"run-{n}"))) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert len(read_manifest(tmp_path)) == 8
-    assert verify_manifest(tmp_path) == []
-
-
 def page_of(folder: Path, *cells: Any, result: str = "succeeded", detail: str = "") -> str:
     return render_html(
         make_record(folder / "r.ipynb", *cells, result=result, detail=detail), folder / "r.html"
@@ -249,24 +180,24 @@ def test_page_of_no_notebook(tmp_path: Path) -> None:
 
 def test_index_lists_every_run(tmp_path: Path) -> None:
     make_record(tmp_path / "r.ipynb")
-    append_entry(tmp_path, entry("child", record="r.ipynb", parent_id="parent"))
-    append_entry(tmp_path, entry("parent"))
-    append_entry(tmp_path, entry("lonely", "refused"))
-    page = render_archive(tmp_path).read_text()
-    assert page.index('mono">parent<') < page.index('mono">child<')
+    seal(tmp_path, "child", stem="r", parent_id="parent")
+    seal(tmp_path, "parent")
+    seal(tmp_path, "lonely", "refused")
+    page = render_archive(FolderArchive(tmp_path)).read_text()
+    assert page.index(">2: parent<") < page.index(">1: child<")
     assert 'href="r.html"' in page
     assert 'href="r.ipynb"' in page
     assert "3 runs: 2 succeeded, 1 refused." in page
     assert "does not agree" not in page
     assert (tmp_path / "r.html").exists()
-    other = render_archive(tmp_path, tmp_path / "site" / "www").read_text()
+    other = render_archive(FolderArchive(tmp_path), tmp_path / "site" / "www").read_text()
     assert 'href="../../r.ipynb"' in other
-    edit(tmp_path, lambda lines: lines[1:])
-    assert "does not agree" in render_archive(tmp_path).read_text()
+    (tmp_path / "r.ipynb").write_text("{}")
+    assert "does not agree" in render_archive(FolderArchive(tmp_path)).read_text()
 
 
 def test_index_of_nothing(tmp_path: Path) -> None:
-    assert "No run has ended yet." in render_archive(tmp_path / "none", tmp_path / "out").read_text()
+    assert "No run has ended yet." in render_archive(FolderArchive(tmp_path / "none"), tmp_path / "out").read_text()
 
 
 def test_engine_without_runner_tells_the_truth_too(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pumphouse.records import append_entry
-from pumphouse.runner.cli import lint_command, records_group, run_command
+from pumphouse.runner.cli import lint_command, run_command
+from pumphouse.runner.records_cli import records_group
+from tests.records.sealing import seal
 from tests.runner.making import code, inventory, make_site, prose, write_template
 
 
@@ -46,6 +47,16 @@ def test_run_prints_sections_what_actions_say_and_the_result(tmp_path: Path) -> 
     assert "noise" not in result.output
 
 
+def test_a_wait_for_a_rate_limit_is_told_whatever_the_cell(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "site")
+    said = "Cloud 'old' limits our rate: waiting 6 s before we list services (Only 10)."
+    template = write_template(tmp_path / "t.ipynb", *inventory(f"print('noise')\nprint({said!r})\nprint('more noise')"))
+    result = CliRunner().invoke(run_command, [str(template), "--site", str(site.path), "-p", "count=3"])
+    assert result.exit_code == 0
+    assert f"      {said}" in result.stderr.splitlines()
+    assert "noise" not in result.output
+
+
 def test_run_as_json_of_a_failing_notebook(tmp_path: Path) -> None:
     site = make_site(tmp_path / "site")
     template = write_template(tmp_path / "t.ipynb", *inventory("1 / 0"))
@@ -61,7 +72,9 @@ def test_run_as_json_of_a_failing_notebook(tmp_path: Path) -> None:
     (entry,) = json.loads(CliRunner().invoke(records_group, ["list", "--site", str(site.path), "--json"]).stdout)
     assert (entry["operator"], entry["record"]) == ("Ada", facts["record"])
     verified = CliRunner().invoke(records_group, ["verify", "--site", str(site.path)])
-    assert (verified.exit_code, verified.stdout.split(";")[0]) == (0, "1 runs")
+    assert verified.exit_code == 0
+    assert "1 runs, none of them signed; 3 files unchanged; the chain has no gap" in verified.stdout
+    assert verified.stdout.startswith("note: 1 of 1 runs are unsigned")
     made = CliRunner().invoke(records_group, ["html", "--site", str(site.path), "--out", str(tmp_path / "www")])
     assert made.exit_code == 0
     assert (tmp_path / "www" / facts["record"].replace(".ipynb", ".html")).exists()
@@ -98,14 +111,14 @@ def test_wrong_use_is_one_paragraph(
 def test_list_of_no_runs(tmp_path: Path) -> None:
     site = make_site(tmp_path)
     assert CliRunner().invoke(records_group, ["list", "--site", str(site.path)]).stdout == "No run has ended yet.\n"
-    times = {"started_at": "2031-04-05T06:07:08+00:00", "ended_at": "2031-04-05T06:07:09+00:00"}
-    append_entry(site.records_dir, {"run_id": "r", "notebook": "n.ipynb", "result": "refused", **times})
+    seal(site.records_dir, "r", "refused")
     (site.records_dir / "stray.ipynb").write_text("{}")
     verified = CliRunner().invoke(records_group, ["verify", "--site", str(site.path), "--json"])
     assert verified.exit_code == 1
-    assert "stray.ipynb" in json.loads(verified.stdout)["problems"][0]
+    (problem,) = json.loads(verified.stdout)["problems"]
+    assert (problem["kind"], problem["where"]) == ("inserted", "stray.ipynb")
     listed = CliRunner().invoke(records_group, ["list", "--site", str(site.path)]).stdout
-    assert listed == "2031-04-05T06:07:08+00:00  refused        n.ipynb\n"
+    assert listed == "2031-04-05T06:07:08+00:00  refused        10-look.ipynb\n"
 
 
 def test_lint(tmp_path: Path) -> None:

@@ -147,7 +147,11 @@ def test_reporter_hears_of_every_code_cell(happy: Ran) -> None:
 def test_nothing_but_records_is_left_in_the_folder(happy: Ran) -> None:
     names = {file.name for file in happy.site.records_dir.iterdir()}
     assert happy.outcome.record is not None
-    assert names == {happy.outcome.record.name, "MANIFEST.jsonl", ".manifest.lock", ".runs"}
+    stem = happy.outcome.record.stem
+    own = {f"{stem}.ipynb", f"{stem}.files", f"{stem}.dsse.json"}
+    assert names == own | {"MANIFEST.jsonl", ".manifest.lock", ".runs"}
+    side = {file.name for file in (happy.site.records_dir / f"{stem}.files").iterdir()}
+    assert side == {"journal.jsonl", "summary.json"}
     assert list((happy.site.records_dir / ".runs").iterdir()) == []
 
 
@@ -302,7 +306,7 @@ def test_run_that_cannot_be_closed_did_not_succeed(tmp_path: Path, monkeypatch: 
     site = make_site(tmp_path / "site")
     template = write_template(tmp_path / "tiny.ipynb")
     with monkeypatch.context() as patched:
-        patched.setattr("pumphouse.runner.execute.append_entry", full)
+        patched.setattr("pumphouse.session.closing.seal_run", full)
         outcome = run_notebook(template, {}, site)
     assert (outcome.result, outcome.exit_code) == ("failed", EXIT_FAILED)
     assert "was succeeded but could not be closed: Manifest cannot be written" in outcome.detail

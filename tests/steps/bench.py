@@ -32,6 +32,7 @@ from pumphouse.journal import Journal, StepState
 from pumphouse.plan.fingerprint import fingerprint
 from pumphouse.plan.model import Plan, PlannedStep, PlanServer, order
 from pumphouse.plan.move import plan_move
+from pumphouse.plan.networks import taken_addresses
 from pumphouse.secretstore import SecretStore
 from pumphouse.selection import select_servers
 from pumphouse.site import Site, load_site
@@ -122,6 +123,7 @@ class Bench:
     booted: list[str] = field(default_factory=list)
     since: float = 0.0
     _hosts: Iterator[int] = field(default_factory=lambda: itertools.count(100))
+    _spare: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
     def open(cls, lab: LabSite) -> Bench:
@@ -159,7 +161,9 @@ class Bench:
             take_snapshot(self.source, owners=self._owners(), progress=None),
             take_snapshot(self.destination, progress=None),
         )
-        plan, _ = plan_move(inventory, select_servers(inventory.servers, projects=["acme"]), self.site)
+        taken = taken_addresses(inventory.source, self.source.nova_network)
+        selection = select_servers(inventory.servers, projects=["acme"])
+        plan, _ = plan_move(inventory, selection, self.site, taken=taken)
         journal = Journal.open(f"sqlite:///{self.site.work_dir / 'ground.db'}")
         self.ground = plan
         run_id = start(journal)
@@ -220,8 +224,14 @@ class Bench:
         """A fixed IP that nobody holds."""
         base = ipaddress.ip_network(str(self.lab.facts["fixed_cidr"])).network_address
         number = next(self._hosts)
-        assert number < 185, "the tests used up the addresses below the destination's pool"
+        assert number < 235, "the tests used up the addresses below the destination's pool"
         return str(base + number)
+
+    def spare_floating(self, cidr: str) -> str:
+        """A floating IP that nobody holds, of neither cloud's pool."""
+        number = next(self._spare)
+        assert number < 60, "the tests used up the floating addresses between the pools"
+        return str(ipaddress.ip_network(cidr)[130 + number])
 
     @cached_property
     def owner_there(self) -> Connection:

@@ -22,6 +22,7 @@ def of_server(bench: Bench, kind: str, server: dict[str, Any], key: str = "", **
     known |= {"address": address_of(server)} if kind in ("stop", "settle") else {}
     known |= {"name": server["name"]} if kind != "floating-ip" else {}
     known |= {"metadata": {"tier": "gold"}} if kind in ("boot", "settle") else {}
+    known |= {"floating_ips": []} if kind == "settle" else {}
     pattern = next(s for s in bench.ground.steps if s.kind == kind and s.params.get("user_name") in (None, "acme-user"))
     return replace(
         pattern,
@@ -36,7 +37,13 @@ def boot_step(bench: Bench, server: dict[str, Any]) -> PlannedStep:
     """The boot of a source server."""
     address = address_of(server)
     addresses = [{"address": address, "mac": mac_of(server)}]
-    return of_server(bench, "boot", server, port_ids=[f"{server['id']}/{address}"], addresses=addresses)
+    groups = [bench.pattern("security-group", name="web").params["source_id"]]
+    nics: dict[str, Any] = {
+        "port_ids": [f"{server['id']}/{address}"],
+        "addresses": addresses,
+        "security_group_ids": groups,
+    }
+    return of_server(bench, "boot", server, **nics)
 
 
 def mac_of(server: dict[str, Any]) -> str:
@@ -215,14 +222,14 @@ class SettleCase(Case):
     writes: tuple[Write, ...] = (Write("DELETE", "/servers/.*/metadata/"),)
     undoes = False
     tells = False
-    was = "ACTIVE"
+    arrives = "ACTIVE"
 
     def make(self, bench: Bench) -> Made:
         server = bench.boot_source()
-        if self.was == "SHUTOFF":
+        if self.arrives == "SHUTOFF":
             bench.act_source(server["id"], "os-stop", "SHUTOFF")
         before = (of_server(bench, "stop", server), boot_step(bench, server))
-        settle = of_server(bench, "settle", server, was=self.was)
+        settle = of_server(bench, "settle", server, arrives=self.arrives)
         servers = (bench.plan_server(server["id"]),)
         return Made(settle, before=before, servers=servers, mappings=[make_port(bench, server)])
 
@@ -232,11 +239,11 @@ class SettleCase(Case):
         return copies, bool(bench.answers(step.params["address"])), source and source["status"]
 
     def want(self, bench: Bench, step: PlannedStep) -> Any:
-        return [(self.was, {"tier": "gold"})], self.was == "ACTIVE", "SHUTOFF"
+        return [(self.arrives, {"tier": "gold"})], self.arrives == "ACTIVE", "SHUTOFF"
 
     def spoil(self, bench: Bench, step: PlannedStep) -> None:
         (copy,) = bench.copies(step.params["name"])
-        action, status = ("os-stop", "SHUTOFF") if self.was == "ACTIVE" else ("os-start", "ACTIVE")
+        action, status = ("os-stop", "SHUTOFF") if self.arrives == "ACTIVE" else ("os-start", "ACTIVE")
         bench.act_destination(copy["id"], action, status)
 
     def names(self, bench: Bench, step: PlannedStep) -> tuple[str, ...]:
@@ -244,7 +251,7 @@ class SettleCase(Case):
 
 
 class SettleStoppedCase(SettleCase):
-    was = "SHUTOFF"
+    arrives = "SHUTOFF"
     writes = (*SettleCase.writes, Write("POST", "/servers/.*/action", "destination.*", "os-stop"))
 
     def __repr__(self) -> str:
@@ -323,7 +330,8 @@ class DeleteSourceCase(Case):
                 "source_id": server["id"],
                 "destination_id": copy,
                 "name": server["name"],
-                "was": "ACTIVE",
+                "rests": ["SHUTOFF"],
+                "arrives": "ACTIVE",
                 "address": address_of(server),
                 "answered": True,
             },

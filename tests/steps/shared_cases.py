@@ -9,6 +9,7 @@ from typing import Any
 from pumphouse.plan.model import PlannedStep
 from tests.steps.bench import Bench, Write, ask, unique
 from tests.steps.case import Case, Made
+from tests.steps.quota_case import QuotaCase
 
 MARKER = "pumphouse_source_id"
 
@@ -18,6 +19,11 @@ def like(pattern: PlannedStep, key: str, **params: Any) -> PlannedStep:
     return replace(
         pattern, key=f"{pattern.kind}:{key}", title=f"{pattern.kind} {key}", params={**pattern.params, **params}
     )
+
+
+def adopting(step: PlannedStep, found: list[dict[str, Any]]) -> PlannedStep:
+    """The step as a plan has it that knew of what is there."""
+    return replace(step, params={**step.params, "adopts": found[0]["id"]})
 
 
 class RoleCase(Case):
@@ -72,6 +78,10 @@ class ProjectCase(Case):
     def want(self, bench: Bench, step: PlannedStep) -> Any:
         return [(step.params["description"], True, step.params["source_id"], 0)]
 
+    def make_in_place(self, bench: Bench) -> Made:
+        made = super().make_in_place(bench)
+        return replace(made, step=adopting(made.step, self.found(bench, made.step)))
+
     def there(self, bench: Bench, step: PlannedStep) -> None:
         body = {"project": {"name": step.params["name"], "domain_id": "default", "description": "theirs"}}
         ask(bench.new.identity, "/projects", "POST", json=body)
@@ -104,6 +114,10 @@ class UserCase(Case):
 
     def want(self, bench: Bench, step: PlannedStep) -> Any:
         return [(step.params["email"], True, bench.acme, "a person", step.params["source_id"])]
+
+    def make_in_place(self, bench: Bench) -> Made:
+        made = super().make_in_place(bench)
+        return replace(made, step=adopting(made.step, self.found(bench, made.step)))
 
     def there(self, bench: Bench, step: PlannedStep) -> None:
         body = {"user": {"name": step.params["name"], "domain_id": "default", "password": unique("their-own")}}
@@ -361,6 +375,7 @@ class NetworkCase(Case):
             "pools": [["10.77.0.200", "10.77.0.253"]],
             "shared": False,
             "project_id": bench.project,
+            "provider": {"network_type": "vlan", "physical_network": name, "segment": 7},
         }
         return Made(like(bench.pattern("network"), name, **params))
 
@@ -371,19 +386,24 @@ class NetworkCase(Case):
         for network in networks:
             subnets = ask(bench.new.network, f"/subnets?network_id={network['id']}")["subnets"]
             shown = [tuple(subnet[key] for key in keys) for subnet in subnets]
-            rows.append((network["project_id"], network["shared"], shown))
+            place = [network[f"provider:{key}"] for key in ("network_type", "physical_network", "segmentation_id")]
+            rows.append((network["project_id"], network["shared"], place, shown))
         return rows
 
     def want(self, bench: Bench, step: PlannedStep) -> Any:
         pool = [{"start": "10.77.0.200", "end": "10.77.0.253"}]
-        return [(bench.acme, False, [("10.77.0.0/24", "10.77.0.254", ["192.0.2.53"], pool, True)])]
+        place = ["vlan", step.params["name"], 7]
+        return [(bench.acme, False, place, [("10.77.0.0/24", "10.77.0.254", ["192.0.2.53"], pool, True)])]
 
     def there(self, bench: Bench, step: PlannedStep) -> None:
-        self.add(bench, step.params["name"], step.params["cidr"])
+        name = step.params["name"]
+        place = {"provider:network_type": "vlan", "provider:physical_network": name, "provider:segmentation_id": 7}
+        self.add(bench, name, step.params["cidr"], **place)
 
-    def add(self, bench: Bench, name: str, cidr: str | None) -> tuple[str, str | None]:
+    def add(self, bench: Bench, name: str, cidr: str | None, **more: Any) -> tuple[str, str | None]:
         """A network of that name with one subnet (with none when ``cidr`` is None), made by hand."""
-        network = ask(bench.new.network, "/networks", "POST", json={"network": {"name": name}})["network"]["id"]
+        body: dict[str, Any] = {"network": {"name": name, **more}}
+        network = ask(bench.new.network, "/networks", "POST", json=body)["network"]["id"]
         if cidr is None:
             return network, None
         body = {"subnet": {"network_id": network, "ip_version": 4, "cidr": cidr}}
@@ -571,6 +591,7 @@ class PortCase(Case):
             "name": f"pumphouse {server}",
             "address": address,
             "mac": f"fa:16:3e:77:77:{number:02x}",
+            "more": [bench.address()],
             "security_group_ids": [bench.pattern("security-group", name="web").params["source_id"]],
         }
         return Made(replace(like(bench.pattern("port"), server, **params), server_id=server))
@@ -583,11 +604,15 @@ class PortCase(Case):
 
     def seen(self, bench: Bench, step: PlannedStep) -> Any:
         keys = ("name", "mac_address", "project_id", "security_groups", "device_id")
-        return [tuple(row[key] for key in keys) for row in self.found(bench, step)]
+        return [
+            (*(row[key] for key in keys), [fixed["ip_address"] for fixed in row["fixed_ips"]])
+            for row in self.found(bench, step)
+        ]
 
     def want(self, bench: Bench, step: PlannedStep) -> Any:
         groups = [bench.there("security_group", group) for group in step.params["security_group_ids"]]
-        return [(step.params["name"], step.params["mac"], bench.acme, groups, "")]
+        addresses = [step.params["address"], *step.params["more"]]
+        return [(step.params["name"], step.params["mac"], bench.acme, groups, "", addresses)]
 
     def there(self, bench: Bench, step: PlannedStep) -> None:
         self.add(bench, step.params)
@@ -598,7 +623,7 @@ class PortCase(Case):
             "name": params["name"],
             "network_id": bench.there("network", bench.network),
             "project_id": bench.acme,
-            "fixed_ips": [{"ip_address": params["address"]}],
+            "fixed_ips": [{"ip_address": address} for address in (params["address"], *params.get("more", ()))],
             "mac_address": params["mac"],
             "security_groups": [bench.there("security_group", g) for g in params["security_group_ids"]],
         }
@@ -612,11 +637,132 @@ class PortCase(Case):
         return (step.params["name"], *(port["id"] for port in self.found(bench, step)))
 
 
+class ReserveSliceCase(Case):
+    kind = "reserve-slice"
+    tells = False
+    writes = (Write("POST", "/os-fixed-ips/.*/action$", service="source.*"),)
+    undo_writes = (Write("POST", "/os-fixed-ips/.*/action$", service="source.*"),)
+
+    def make(self, bench: Bench) -> Made:
+        addresses = [bench.address() for _ in range(3)]
+        return Made(like(bench.pattern("reserve-slice"), unique("slice"), addresses=addresses))
+
+    def seen(self, bench: Bench, step: PlannedStep) -> Any:
+        rows = bench.lab.control("GET", "/state")["source"]["reserved_fixed_ips"]
+        return [address for address in step.params["addresses"] if address in rows]
+
+    def want(self, bench: Bench, step: PlannedStep) -> Any:
+        return step.params["addresses"]
+
+    def there(self, bench: Bench, step: PlannedStep) -> None:
+        for address in step.params["addresses"]:
+            ask(bench.old.compute, f"/os-fixed-ips/{address}/action", "POST", json={"reserve": None})
+
+    def spoil(self, bench: Bench, step: PlannedStep) -> None:
+        """Somebody gives one of them back, and a server gets it."""
+        address = step.params["addresses"][1]
+        ask(bench.old.compute, f"/os-fixed-ips/{address}/action", "POST", json={"unreserve": None})
+        bench.boot_source(networks=[{"uuid": bench.network, "fixed_ip": address}])
+
+    def names(self, bench: Bench, step: PlannedStep) -> tuple[str, ...]:
+        return (step.params["source_name"], *step.params["addresses"])
+
+
+class NetworkQuotaCase(Case):
+    kind = "network-quota"
+    writes = (Write("PUT", "/v2.0/quotas/"),)
+    undo_writes = (Write("DELETE", "/v2.0/quotas/"),)
+
+    def make(self, bench: Bench) -> Made:
+        body = {"project": {"name": unique("project"), "domain_id": "default"}}
+        project = ask(bench.new.identity, "/projects", "POST", json=body)["project"]["id"]
+        limits = {"floatingip": 7, "security_group": 12}
+        source_id = f"old-{project}"
+        step = PlannedStep(
+            key=f"network-quota:{source_id}",
+            kind=self.kind,
+            phase="prepare",
+            title=f"network quota of {project}",
+            changes="destination",
+            params={"source_id": source_id, "name": project, "limits": limits},
+        )
+        return Made(step, mappings=[("project", source_id, project)])
+
+    def path(self, step: PlannedStep) -> str:
+        return f"/quotas/{step.params['source_id'].removeprefix('old-')}"
+
+    def seen(self, bench: Bench, step: PlannedStep) -> Any:
+        quota = ask(bench.new.network, self.path(step))["quota"]
+        return {name: quota[name] for name in ("floatingip", "security_group", "port")}
+
+    def want(self, bench: Bench, step: PlannedStep) -> Any:
+        return {**step.params["limits"], "port": 500}
+
+    def there(self, bench: Bench, step: PlannedStep) -> None:
+        ask(bench.new.network, self.path(step), "PUT", json={"quota": dict(step.params["limits"])})
+
+    def spoil(self, bench: Bench, step: PlannedStep) -> None:
+        ask(bench.new.network, self.path(step), "PUT", json={"quota": {"floatingip": 3}})
+
+    def names(self, bench: Bench, step: PlannedStep) -> tuple[str, ...]:
+        return (step.params["name"], step.title)
+
+
+class SpareFloatingIpCase(Case):
+    kind = "spare-floating-ip"
+    spoils_all = True
+    writes = (Write("POST", "/v2.0/floatingips"),)
+    undo_writes = (Write("DELETE", "/v2.0/floatingips/"),)
+
+    def make(self, bench: Bench) -> Made:
+        (subnet,) = ask(bench.new.network, f"/subnets?network_id={self.external(bench)}")["subnets"]
+        address = bench.spare_floating(subnet["cidr"])
+        pattern = bench.pattern("floating-ip")
+        step = replace(
+            pattern,
+            key=f"spare-floating-ip:{address}",
+            kind=self.kind,
+            phase="prepare",
+            changes="destination",
+            title=f"floating IP {address} kept",
+            params={"address": address, "project_id": bench.project, "external_network_id": self.external(bench)},
+            server_id=None,
+        )
+        return Made(step)
+
+    def external(self, bench: Bench) -> str:
+        return str(bench.pattern("floating-ip").params["external_network_id"])
+
+    def seen(self, bench: Bench, step: PlannedStep) -> Any:
+        path = f"/floatingips?floating_ip_address={step.params['address']}"
+        return [(row["project_id"], row["port_id"]) for row in ask(bench.new.network, path)["floatingips"]]
+
+    def want(self, bench: Bench, step: PlannedStep) -> Any:
+        return [(bench.acme, None)]
+
+    def there(self, bench: Bench, step: PlannedStep) -> None:
+        body = {
+            "floating_network_id": step.params["external_network_id"],
+            "project_id": bench.acme,
+            "floating_ip_address": step.params["address"],
+        }
+        ask(bench.new.network, "/floatingips", "POST", json={"floatingip": body})
+
+    def spoil(self, bench: Bench, step: PlannedStep) -> None:
+        path = f"/floatingips?floating_ip_address={step.params['address']}"
+        (found,) = ask(bench.new.network, path)["floatingips"]
+        ask(bench.new.network, f"/floatingips/{found['id']}", "DELETE")
+
+    def names(self, bench: Bench, step: PlannedStep) -> tuple[str, ...]:
+        return (step.params["address"],)
+
+
 SHARED: tuple[Case, ...] = (
     RoleCase(),
     ProjectCase(),
     UserCase(),
     AssignmentCase(),
+    QuotaCase(),
     FlavorCase(),
     ImageCase(),
     KeypairCase(),
@@ -625,4 +771,7 @@ SHARED: tuple[Case, ...] = (
     SecurityGroupCase(),
     RulesCase(),
     PortCase(),
+    ReserveSliceCase(),
+    NetworkQuotaCase(),
+    SpareFloatingIpCase(),
 )

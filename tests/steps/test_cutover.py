@@ -392,7 +392,7 @@ def test_a_source_that_somebody_uses_again_is_kept(bench: Bench, scene: SetUp) -
     one = scene(DeleteSourceCase())
     bench.act_destination(one.step.params["destination_id"], "os-stop", "SHUTOFF")
     bench.act_source(one.step.params["source_id"], "os-start", "ACTIVE")
-    params = {**one.step.params, "was": "SHUTOFF", "answered": False}
+    params = {**one.step.params, "arrives": "SHUTOFF", "answered": False}
     step = replace(one.step, params=params)
     one.plan, one.step = replace(one.plan, steps=(step,)), step
     refused(one, StepError, one.step.params["name"], "ACTIVE", "it stays")

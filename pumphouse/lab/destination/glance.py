@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from importlib import resources
 from typing import Any
 
 from aiohttp import web
@@ -82,6 +84,7 @@ class Images:
             web.get("/v2/info/stores", self.stores),
             web.get("/v2/info/import", self.imports),
             web.get("/v2/schemas/member", self.member_schema),
+            web.get("/v2/schemas/image", self.image_schema),
         ]
 
     async def versions(self, request: web.Request) -> web.Response:
@@ -113,6 +116,12 @@ class Images:
         methods = ["glance-direct", "web-download", "copy-image"]
         described = {"description": "Import methods available.", "type": "array", "value": methods}
         return answer({"import-methods": described})
+
+    async def image_schema(self, request: web.Request) -> web.Response:
+        """``GET /v2/schemas/image``: as Glance 33 answers it."""
+        self.cloud.authenticate(request)
+        file = resources.files("pumphouse.lab.destination") / "image_schema.json"
+        return answer(json.loads(file.read_text(encoding="utf-8")))
 
     async def member_schema(self, request: web.Request) -> web.Response:
         """``GET /v2/schemas/member``."""

@@ -119,8 +119,7 @@ class Tokens:
         else:
             user_id = ""
         user = data.users.get(user_id)
-        password = data.passwords.get(user_id)
-        if user is None or not user["enabled"] or password is None or password != asked.get("password"):
+        if user is None or not user["enabled"] or not data.is_password(user_id, asked.get("password")):
             raise Fault(401, UNAUTHENTICATED)
         return user_id
 

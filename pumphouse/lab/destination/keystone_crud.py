@@ -239,7 +239,7 @@ class Directory:
         user_id = request.match_info["id"]
         self._get(self.data.users, "user", user_id)
         given = (await read_json(request)).get("user", {})
-        if self.data.passwords.get(user_id) is None or given.get("original_password") != self.data.passwords[user_id]:
+        if not self.data.is_password(user_id, given.get("original_password")):
             raise Fault(401, UNAUTHENTICATED)
         self.data.passwords[user_id] = given["password"]
         self._forget_tokens(user_id)

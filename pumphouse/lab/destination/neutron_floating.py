@@ -73,14 +73,14 @@ class FloatingIps(Collection):
         } | self.standard(given)
         if given.get("port_id"):
             try:
-                self._bind(floating, given["port_id"], caller)
+                self._bind(floating, given["port_id"], caller, given.get("fixed_ip_address"))
             except Fault:
                 del self.data.ports[port["id"]]
                 raise
         self.data.floatingips[record_id] = floating
         return answer({self.kind: self.view(floating, caller)}, 201)
 
-    def _bind(self, floating: Json, port_id: str, caller: Caller) -> None:
+    def _bind(self, floating: Json, port_id: str, caller: Caller, address: str | None) -> None:
         port = self.data.ports.get(port_id)
         if port is None or not caller.sees(port["project_id"]):
             raise no_port(port_id)
@@ -89,7 +89,10 @@ class FloatingIps(Collection):
                 f"Bad floatingip request: Cannot add floating IP to port {port_id} that has no fixed IPv4 addresses."
             )
             raise Fault(400, message, kind="BadRequest")
-        fixed = port["fixed_ips"][0]
+        fixed = next((one for one in port["fixed_ips"] if address in (None, one["ip_address"])), None)
+        if fixed is None:
+            message = f"Bad floatingip request: Port {port_id} does not have fixed ip {address}."
+            raise Fault(400, message, kind="BadRequest")
         external = floating["floating_network_id"]
         for other in self.data.floatingips.values():
             if (
@@ -141,7 +144,7 @@ class FloatingIps(Collection):
         floating = self.owned(request, caller, "update_floatingip")
         given = await self.given(request, caller, ("port_id", "fixed_ip_address"), post=False)
         if given.get("port_id"):
-            self._bind(floating, given["port_id"], caller)
+            self._bind(floating, given["port_id"], caller, given.get("fixed_ip_address"))
         elif "port_id" in given and floating["port_id"]:
             unbind(self.cloud, floating)
         floating["description"] = given.get("description", floating["description"])

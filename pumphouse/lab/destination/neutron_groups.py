@@ -145,7 +145,7 @@ class SecurityGroups(Collection):
         caller = self.cloud.authenticate(request)
         given = await self.given(request, caller, ("name", "stateful"), post=True)
         ensure_default(self.cloud, given["project_id"])
-        if given.get("name") == "default":
+        if str(given.get("name", "")).casefold() == "default":
             raise Fault(409, "Default security group already exists.", kind="SecurityGroupDefaultAlreadyExists")
         within_quota(self.cloud, given["project_id"], "security_group")
         group = _new_group(self.cloud, given)
@@ -221,6 +221,8 @@ class Rules(Collection):
         if given.get("protocol") in ("any", "-1"):
             del given["protocol"]
         _check(given)
+        if _all_ports(given):
+            del given["port_range_min"], given["port_range_max"]  # Neutron keeps "all ports" as none
         group = self.data.groups.get(given["security_group_id"])
         if group is None or not caller.sees(group["project_id"]):
             raise no_group(given["security_group_id"])
@@ -254,6 +256,10 @@ class Rules(Collection):
 def no_group(group_id: str) -> Fault:
     """404 of a group."""
     return Fault(404, f"Security group {group_id} does not exist", kind="SecurityGroupNotFound")
+
+
+def _all_ports(given: Json) -> bool:
+    return (given.get("port_range_min"), given.get("port_range_max")) == (1, 65535)
 
 
 def _check(given: Json) -> None:

@@ -83,6 +83,7 @@ class Networks(Collection):
             if name in given and not caller.is_admin:
                 message = f"(rule:create_network and rule:create_network:{name}) is disallowed by policy"
                 raise Fault(403, message, kind="PolicyNotAuthorized")
+        self._check_segment(given)
         ensure_default(self.cloud, given["project_id"])
         within_quota(self.cloud, given["project_id"], "network")
         self.data.counter += 1
@@ -91,7 +92,7 @@ class Networks(Collection):
             "name": given.get("name", ""),
             "project_id": given["project_id"],
             "admin_state_up": given.get("admin_state_up", True),
-            "mtu": given.get("mtu") or 1450,
+            "mtu": given.get("mtu") or (1500 if given.get("provider:physical_network") else 1450),
             "status": "ACTIVE",
             "shared": given.get("shared", False),
             "availability_zone_hints": given.get("availability_zone_hints", []),
@@ -105,11 +106,38 @@ class Networks(Collection):
             "is_default": given.get("is_default", False),
             "provider:network_type": given.get("provider:network_type", "vxlan"),
             "provider:physical_network": given.get("provider:physical_network"),
-            "provider:segmentation_id": given.get("provider:segmentation_id", self.data.counter),
+            "provider:segmentation_id": given.get(
+                "provider:segmentation_id", None if given.get("provider:physical_network") else self.data.counter
+            ),
         } | self.standard(given)
         network["revision_number"] = 1
         self.data.networks[network["id"]] = network
         return answer({self.kind: self.view(network, caller) | {"is_default": network["is_default"]}}, 201)
+
+    def _check_segment(self, given: Json) -> None:
+        """A flat network has its physical network to itself, a VLAN its number."""
+        physical, segment = given.get("provider:physical_network"), given.get("provider:segmentation_id")
+        kind = given.get("provider:network_type")
+        if kind in ("flat", "vlan") and not physical:
+            message = f"Invalid input for operation: physical_network required for {kind} provider network."
+            raise Fault(400, message, kind="InvalidInput")
+        if kind == "flat" and segment is not None:
+            message = "Invalid input for operation: segmentation_id prohibited for flat provider network."
+            raise Fault(400, message, kind="InvalidInput")
+        for network in self.data.networks.values():
+            if (
+                physical
+                and kind == network["provider:network_type"]
+                and network["provider:physical_network"] == physical
+            ):
+                if kind == "flat":
+                    message = f"Unable to create the flat network. Physical network {physical} is in use."
+                    raise Fault(409, message, kind="FlatNetworkInUse")
+                if network["provider:segmentation_id"] == segment:
+                    message = (
+                        f"Unable to create the network. The VLAN {segment} on physical network {physical} is in use."
+                    )
+                    raise Fault(409, message, kind="VlanIdInUse")
 
     async def update(self, request: web.Request) -> web.Response:
         """``PUT``."""

@@ -51,6 +51,7 @@ class Hosts:
             web.get("/v2.1/os-hypervisors", self.hypervisors),
             web.get("/v2.1/os-hypervisors/detail", self.hypervisors),
             web.get("/v2.1/os-hypervisors/{id}", self.hypervisor),
+            web.get("/v2.1/os-aggregates", self.aggregates),
             web.get("/v2.1/os-availability-zone", self.zones),
             web.get("/v2.1/os-availability-zone/detail", self.zones_detail),
         ]
@@ -165,6 +166,11 @@ class Hosts:
             if str(shown["id"]) == request.match_info["id"]:
                 return answer({"hypervisor": shown})
         raise Fault(404, f"Hypervisor with ID '{request.match_info['id']}' could not be found.")
+
+    async def aggregates(self, request: web.Request) -> web.Response:
+        """``GET /os-aggregates``: there are none, and none can be made."""
+        admin(self.cloud, request, "os-aggregates:index")
+        return answer({"aggregates": []})
 
     async def zones(self, request: web.Request) -> web.Response:
         """``GET /os-availability-zone``."""

@@ -47,7 +47,7 @@ from pumphouse.lab.world import World
 ADMIN, PASSWORD, PROJECT = "admin", "destination-secret", "admin"
 EXTERNAL_NETWORK = "public"
 _HOSTS = 3
-_EXTERNAL_POOL = 10  # addresses that Neutron may hand out by itself
+_EXTERNAL_POOL = 60  # addresses that Neutron may hand out by itself
 _NAMES = {"identity": "keystone", "image": "glance", "compute": "nova", "network": "neutron"}
 _PATHS = {"identity": "/v3", "image": "", "compute": "/v2.1", "network": ""}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -69,11 +69,18 @@ class IdentityData:
     projects: dict[str, Json] = field(default_factory=dict)
     users: dict[str, Json] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
+    opens: Callable[[str, str], bool] | None = None  # (user id, password): where a database holds the hashes
     roles: dict[str, Json] = field(default_factory=dict)
     grants: set[tuple[str, str, str]] = field(default_factory=set)  # (project id or "system", user id, role id)
     tokens: dict[str, Token] = field(default_factory=dict)
     services: dict[str, Json] = field(default_factory=dict)
     endpoints: list[Json] = field(default_factory=list)
+
+    def is_password(self, user_id: str, given: object) -> bool:
+        """Whether that is the user's password."""
+        if self.opens is not None:
+            return isinstance(given, str) and self.opens(user_id, given)
+        return user_id in self.passwords and self.passwords[user_id] == given
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """The simulated old cloud: Keystone v2.0 and v3, Glance v1 and v2, Nova v2 with nova-network, on loopback.
 
 ``start(world, …)`` brings the services up on free ports and returns a :class:`Source`; what it does not do is listed
-in :data:`NOT_IMPLEMENTED`. Differences between releases live in :mod:`pumphouse.lab.source.release` only.
+in :data:`NOT_IMPLEMENTED`. Differences between releases live in :mod:`pumphouse.lab.source.release` only. The same
+application, started a second time under another name, is an older cloud with nova-network as a destination.
 """
 
 from __future__ import annotations
@@ -40,10 +41,22 @@ class Source:
 
 
 async def start(
-    world: World, *, release: str = "icehouse", host: str = "127.0.0.1", osapi_max_limit: int = 1000
+    world: World,
+    *,
+    release: str = "icehouse",
+    host: str = "127.0.0.1",
+    osapi_max_limit: int = 1000,
+    cloud: str = "source",
+    seed: int | None = None,
 ) -> Source:
-    """Start all services on free ports of ``host``; the cloud is empty."""
-    state = State(world, RELEASES[release], osapi_max_limit=osapi_max_limit)
+    """Start all services on free ports of ``host``; the cloud is empty.
+
+    :param cloud: its name on the shared network and in the lab's log of requests.
+    :param seed: where its ids come from; two clouds of one site need different ones.
+    """
+    state = State(world, RELEASES[release], cloud, osapi_max_limit=osapi_max_limit)
+    if seed is not None:
+        state.reseed(seed)
     source = Source(state)
     apps = {
         "keystone": keystone.Keystone(state, admin=False).app(),

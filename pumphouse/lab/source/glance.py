@@ -41,7 +41,8 @@ class Glance:
         from pumphouse.lab.source import glance_v1, glance_v2
 
         app = web.Application(
-            middlewares=[self.state.world.faults.middleware("source.image"), self._dress], client_max_size=1 << 26
+            middlewares=[self.state.world.faults.middleware(f"{self.state.cloud}.image"), self._dress],
+            client_max_size=1 << 26,
         )
         app.router.add_get("/", self._versions)
         app.router.add_get("/versions", self._versions)

@@ -58,7 +58,7 @@ class GlanceV1:
         self.state = glance.state
 
     def _view(self, image: Image) -> dict[str, Any]:
-        return {
+        view: dict[str, Any] = {
             "id": image.id,
             "name": image.name,
             "status": image.status,
@@ -66,7 +66,6 @@ class GlanceV1:
             "protected": image.protected,
             "checksum": image.checksum,
             "size": image.size,
-            "virtual_size": None,
             "min_disk": image.min_disk,
             "min_ram": image.min_ram,
             "disk_format": image.disk_format,
@@ -78,6 +77,7 @@ class GlanceV1:
             "deleted": False,
             "deleted_at": None,
         }
+        return view | ({"virtual_size": None} if self.state.release.virtual_size else {})
 
     def _get(self, request: web.Request) -> Image:
         image = self.state.images.get(request.match_info["id"])

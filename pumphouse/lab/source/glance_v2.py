@@ -96,7 +96,7 @@ class GlanceV2:
     def _get(self, request: web.Request) -> Image:
         image = self.state.images.get(request.match_info["id"])
         if image is None or not self.glance.may_see(request[CALLER], image):
-            raise ApiFault(404, f"No image found with ID {request.match_info['id']}")
+            raise ApiFault(404, self.state.release.glance_not_found.format(request.match_info["id"]))
         return image
 
     def _get_to_change(self, request: web.Request) -> Image:
@@ -157,7 +157,7 @@ class GlanceV2:
             status = query.get("member_status", "accepted")
             member = image.members.get(caller.project_id)
             if caller.is_admin:
-                if not image.members:
+                if not image.members or not self.state.release.shared_for_admin:
                     return False
             elif member is None or status not in ("all", member.status):
                 return False
@@ -297,7 +297,7 @@ class GlanceV2:
         if image.status != "active" or image.checksum is None:
             if self.state.release.queued_file_status == 204:
                 return empty_answer(204)
-            raise ApiFault(404, f"No image data could be found for {image.id}")
+            raise ApiFault(404, None, detail="No image data could be found")
         return await send(self.state, request, image, {"Content-MD5": image.checksum})
 
     # --- members and tags
@@ -387,9 +387,14 @@ class GlanceV2:
         """GET /v2/schemas/image and /images"""
         text = resources.files("pumphouse.lab.source").joinpath("image_schema.json").read_text(encoding="utf-8")
         image = json.loads(text)
-        if not self.state.release.image_v2_extra:
+        release = self.state.release
+        if not release.image_v2_extra:
             for key in ("owner", "virtual_size"):
                 image["properties"].pop(key)
+        if not release.image_schema_locations:
+            image["properties"].pop("locations")
+            for key in ("self", "file", "schema"):
+                image["properties"][key].pop("description")
         if request.match_info["name"] == "image":
             return self._answer(image)
         if request.match_info["name"] != "images":

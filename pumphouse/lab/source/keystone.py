@@ -66,7 +66,7 @@ class Keystone:
         """The HTTP application of this port."""
         from pumphouse.lab.source import keystone_v2, keystone_v3
 
-        name = "source.identity-admin" if self.admin else "source.identity"
+        name = f"{self.state.cloud}.identity-admin" if self.admin else f"{self.state.cloud}.identity"
         app = web.Application(middlewares=[self.state.world.faults.middleware(name), self._dress])
         app.router.add_get("/", self._versions)
         keystone_v2.add_routes(app, self)
@@ -92,7 +92,7 @@ class Keystone:
         """Keystone's JSON error."""
         body = {"error": {"message": fault.message, "code": fault.status, "title": REASONS[fault.status]}}
         answer = json_answer(body, fault.status)
-        if fault.status == 401:
+        if fault.status == 401 and self.state.release.challenges_401:
             answer.headers["WWW-Authenticate"] = f'Keystone uri="{self.state.endpoints.keystone}/"'
         return answer
 
@@ -146,8 +146,19 @@ class Keystone:
         """Who asks, an administrator; 403 naming the policy rule otherwise."""
         caller = self.caller(request)
         if not caller.is_admin:
-            raise ApiFault(403, f"You are not authorized to perform the requested action, {rule}.")
+            raise self.denied(rule)
         return caller
+
+    def denied(self, rule: str) -> ApiFault:
+        """The 403 that names a policy rule."""
+        release = self.state.release
+        sentence = "You are not authorized to perform the requested action"
+        return ApiFault(403, f"{sentence}{release.keystone_joint}{rule}{release.denial_end}")
+
+    def missing(self, kind: str, what: object) -> ApiFault:
+        """The 404 of a record."""
+        release = self.state.release
+        return ApiFault(404, f"Could not find {kind}{release.keystone_joint}{what}{release.denial_end}")
 
     async def body(self, request: web.Request, key: str) -> dict[str, Any]:
         """The object under ``key`` of the request's JSON; 400 when there is none."""
@@ -162,7 +173,9 @@ class Keystone:
 
     def check_password(self, user: User | None, password: object) -> User:
         """The user, if the password is right and the user enabled; Keystone never says which was wrong."""
-        if user is None or not user.enabled or user.password != password:
+        if user is not None and self.state.read_hash is not None:
+            user.stored_hash = self.state.read_hash(user)
+        if user is None or not user.enabled or not user.accepts(password):
             raise ApiFault(401, "The request you have made requires authentication.")
         return user
 
@@ -213,20 +226,24 @@ class Keystone:
             for name, kind, description, public, admin in rows
         ]
 
+    def enabled(self) -> dict[str, bool]:
+        """What services and endpoints tell of being enabled."""
+        return {"enabled": True} if self.state.release.catalog_enabled else {}
+
     # --- lookups
 
     def project(self, project_id: str) -> Project:
         """A project by id; 404 otherwise."""
         project = self.state.projects.get(project_id)
         if project is None:
-            raise ApiFault(404, f"Could not find project, {project_id}.")
+            raise self.missing("project", project_id)
         return project
 
     def user(self, user_id: str) -> User:
         """A user by id; 404 otherwise."""
         user = self.state.users.get(user_id)
         if user is None:
-            raise ApiFault(404, f"Could not find user, {user_id}.")
+            raise self.missing("user", user_id)
         return user
 
     def project_named(self, name: object) -> Project | None:
@@ -257,7 +274,7 @@ class Keystone:
         return ApiFault(
             409,
             f"Conflict occurred attempting to store {kind}. "
-            f"(IntegrityError) (1062, u\"Duplicate entry '{entry}' for key '{key}'\")",
+            f"{self.state.release.sql_words}(1062, u\"Duplicate entry '{entry}' for key '{key}'\")",
         )
 
 

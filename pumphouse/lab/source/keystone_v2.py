@@ -7,32 +7,22 @@ from typing import Any
 from aiohttp import web
 
 from pumphouse.lab.source.keystone import Keystone, extras
+from pumphouse.lab.source.release import Release
 from pumphouse.lab.source.state import MEMBER_ROLE_ID, Project, Role, Token, User
 from pumphouse.lab.source.wire import ApiFault, empty_answer, json_answer, stamp
 
+_FIRST_UPDATED = "2011-08-19T13:25:27-06:00"  # what Grizzly says of its only one
 _SPEC = "https://github.com/openstack/identity-api"
 _FILTER_SPEC = f"{_SPEC}/blob/master/openstack-identity-api/v3/src/markdown/identity-api-v3-os-ep-filter-ext.md"
 _EXTENSIONS = {
-    # alias: (name, updated, link, on the public port, on the admin port)
-    "s3tokens": ("OpenStack S3 API", "2013-07-07T12:00:0-00:00", _SPEC, False, True),
-    "OS-EP-FILTER": (
-        "OpenStack Keystone Endpoint Filter API",
-        "2013-07-23T12:00:0-00:00",
-        _FILTER_SPEC,
-        False,
-        True,
-    ),
-    "OS-FEDERATION": ("OpenStack Federation APIs", "2013-12-17T12:00:0-00:00", _SPEC, True, True),
-    "OS-KSCRUD": ("OpenStack Keystone User CRUD", "2013-07-07T12:00:0-00:00", _SPEC, True, False),
-    "OS-KSADM": ("OpenStack Keystone Admin", "2013-07-11T17:14:00-00:00", _SPEC, False, True),
-    "OS-EC2": ("OpenStack EC2 API", "2013-07-07T12:00:0-00:00", _SPEC, True, True),
-    "OS-SIMPLE-CERT": (
-        "OpenStack Simple Certificate API",
-        "2014-01-20T12:00:0-00:00",
-        _SPEC,
-        True,
-        True,
-    ),
+    # alias: (name, updated, link)
+    "s3tokens": ("OpenStack S3 API", "2013-07-07T12:00:0-00:00", _SPEC),
+    "OS-EP-FILTER": ("OpenStack Keystone Endpoint Filter API", "2013-07-23T12:00:0-00:00", _FILTER_SPEC),
+    "OS-FEDERATION": ("OpenStack Federation APIs", "2013-12-17T12:00:0-00:00", _SPEC),
+    "OS-KSCRUD": ("OpenStack Keystone User CRUD", "2013-07-07T12:00:0-00:00", _SPEC),
+    "OS-KSADM": ("OpenStack Keystone Admin", "2013-07-11T17:14:00-00:00", _SPEC),
+    "OS-EC2": ("OpenStack EC2 API", "2013-07-07T12:00:0-00:00", _SPEC),
+    "OS-SIMPLE-CERT": ("OpenStack Simple Certificate API", "2014-01-20T12:00:0-00:00", _SPEC),
 }
 
 
@@ -81,19 +71,15 @@ def tenant_view(project: Project) -> dict[str, Any]:
     return {**project.extra, **known}
 
 
-def user_view(user: User) -> dict[str, Any]:
+def user_view(release: Release, user: User) -> dict[str, Any]:
     """A user as v2.0 shows it; unset attributes are left out."""
-    view: dict[str, Any] = {
-        **user.extra,
-        "id": user.id,
-        "name": user.name,
-        "username": user.name,
-        "enabled": user.enabled,
-    }
+    view: dict[str, Any] = {**user.extra, "id": user.id, "name": user.name, "enabled": user.enabled}
+    if release.user_names_twice:
+        view["username"] = user.name
     if user.email is not None:
         view["email"] = user.email
     if user.tenant_id is not None:
-        view["tenantId"] = user.tenant_id
+        view["tenantId" if release.default_project_column else user.tenant_key] = user.tenant_id
     return view
 
 
@@ -104,22 +90,28 @@ class KeystoneV2:
         self.keystone = keystone
         self.state = keystone.state
 
+    def _user_view(self, user: User) -> dict[str, Any]:
+        return user_view(self.state.release, user)
+
     async def version(self, _request: web.Request) -> web.Response:
         """GET /v2.0"""
         return json_answer({"version": self.keystone.v2_document()})
 
     def _extension_views(self) -> list[dict[str, Any]]:
+        release = self.state.release
+        aliases = release.keystone_extensions if self.keystone.admin else release.keystone_public_extensions
+        oldest = not release.default_project_column
         return [
             {
                 "alias": alias,
                 "name": name,
                 "description": f"{name}.",
                 "namespace": f"http://docs.openstack.org/identity/api/ext/{alias}/v1.0",
-                "updated": updated,
+                "updated": _FIRST_UPDATED if oldest else updated,
                 "links": [{"rel": "describedby", "type": "text/html", "href": link}],
             }
-            for alias, (name, updated, link, public, admin) in _EXTENSIONS.items()
-            if (admin if self.keystone.admin else public)
+            for alias, (name, updated, link) in _EXTENSIONS.items()
+            if alias in aliases
         ]
 
     async def extensions(self, _request: web.Request) -> web.Response:
@@ -161,7 +153,7 @@ class KeystoneV2:
         token = self.keystone.issue(user, project, ["password"])
         return json_answer({"access": self._access(token)})
 
-    def _access(self, token: Token) -> dict[str, Any]:
+    def _access(self, token: Token, *, whole_roles: bool = False) -> dict[str, Any]:
         user = self.state.users[token.user_id]
         view: dict[str, Any] = {
             "id": token.id,
@@ -188,7 +180,8 @@ class KeystoneV2:
                 }
                 for entry in self.keystone.catalog(token.project_id)
             ]
-        names = [{"name": self.state.roles[r].name} for r in token.role_ids if r in self.state.roles]
+        roles = [self.state.roles[r] for r in token.role_ids if r in self.state.roles]
+        names = [self._grant_view(role) if whole_roles else {"name": role.name} for role in roles]
         return {
             "token": view,
             "serviceCatalog": catalog,
@@ -207,14 +200,14 @@ class KeystoneV2:
         self.keystone.require_admin(request)
         token = self.state.tokens.get(request.match_info["id"])
         if token is None:
-            raise ApiFault(404, f"Could not find token, {request.match_info['id']}.")
-        return json_answer({"access": self._access(token)})
+            raise self.keystone.missing("token", request.match_info["id"])
+        return json_answer({"access": self._access(token, whole_roles=self.state.release.token_role_ids)})
 
     async def revoke(self, request: web.Request) -> web.Response:
         """DELETE /v2.0/tokens/ID"""
         self.keystone.require_admin(request)
         if self.state.tokens.pop(request.match_info["id"], None) is None:
-            raise ApiFault(404, f"Could not find token, {request.match_info['id']}.")
+            raise self.keystone.missing("token", request.match_info["id"])
         return empty_answer(204, None)
 
     # --- tenants
@@ -247,7 +240,7 @@ class KeystoneV2:
         if name is not None:
             project = self.keystone.project_named(name)
             if project is None:
-                raise ApiFault(404, f"Could not find project, {name}.")
+                raise self.keystone.missing("project", name)
             return json_answer({"tenant": tenant_view(project)})
         return self._paged(request, list(self.state.projects.values()))
 
@@ -297,7 +290,7 @@ class KeystoneV2:
         self.keystone.require_admin(request)
         project = self.keystone.project(request.match_info["id"])
         ids = sorted({user_id for (project_id, user_id) in self.state.grants if project_id == project.id})
-        return json_answer({"users": [user_view(self.state.users[i]) for i in ids if i in self.state.users]})
+        return json_answer({"users": [self._user_view(self.state.users[i]) for i in ids if i in self.state.users]})
 
     # --- grants
 
@@ -318,7 +311,7 @@ class KeystoneV2:
         user = self.keystone.user(request.match_info["user"])
         role = self.state.roles.get(request.match_info["role"])
         if role is None:
-            raise ApiFault(404, f"Could not find role, {request.match_info['role']}.")
+            raise self.keystone.missing("role", request.match_info["role"])
         return project, user, role
 
     async def grant(self, request: web.Request) -> web.Response:
@@ -338,7 +331,7 @@ class KeystoneV2:
         self.keystone.require_admin(request)
         project, user, role = self._grant_key(request)
         if not self.state.revoke(project.id, user.id, role.id):
-            raise ApiFault(404, f"Could not find role, {role.id}.")
+            raise self.keystone.missing("role", role.id)
         self.state.drop_tokens(user_id=user.id)
         return empty_answer(204, None)
 
@@ -356,15 +349,15 @@ class KeystoneV2:
         if name is not None:
             user = self.keystone.user_named(name)
             if user is None:
-                raise ApiFault(404, f"Could not find user, {name}.")
-            return json_answer({"user": user_view(user)})
+                raise self.keystone.missing("user", name)
+            return json_answer({"user": self._user_view(user)})
         users = sorted(self.state.users.values(), key=lambda u: u.id)
-        return json_answer({"users": [user_view(u) for u in users]})
+        return json_answer({"users": [self._user_view(u) for u in users]})
 
     async def user(self, request: web.Request) -> web.Response:
         """GET /v2.0/users/ID"""
         self.keystone.require_admin(request)
-        return json_answer({"user": user_view(self.keystone.user(request.match_info["id"]))})
+        return json_answer({"user": self._user_view(self.keystone.user(request.match_info["id"]))})
 
     async def create_user(self, request: web.Request) -> web.Response:
         """POST /v2.0/users; a default tenant brings the role ``_member_`` with it."""
@@ -389,7 +382,7 @@ class KeystoneV2:
         self.state.users[user.id] = user
         if user.tenant_id:
             self.state.grant(user.tenant_id, user.id, MEMBER_ROLE_ID)
-        return json_answer({"user": user_view(user)})
+        return json_answer({"user": self._user_view(user)})
 
     async def update_user(self, request: web.Request) -> web.Response:
         """PUT /v2.0/users/ID and its OS-KSADM/password, /enabled and /tenant forms."""
@@ -408,11 +401,11 @@ class KeystoneV2:
             user.tenant_id = self.keystone.project(given["tenantId"]).id
             self.state.grant(user.tenant_id, user.id, MEMBER_ROLE_ID)
         if "password" in given:
-            user.password = str(given["password"])
+            user.set_password(str(given["password"]))
         if "password" in given or not user.enabled:
             self.state.drop_tokens(user_id=user.id)
         extra = {"email": user.email} if user.email is not None else {}
-        return json_answer({"user": {**user_view(user), "extra": extra}})
+        return json_answer({"user": {**self._user_view(user), "extra": extra}})
 
     async def delete_user(self, request: web.Request) -> web.Response:
         """DELETE /v2.0/users/ID"""
@@ -433,7 +426,7 @@ class KeystoneV2:
         self.keystone.require_admin(request)
         role = self.state.roles.get(request.match_info["id"])
         if role is None:
-            raise ApiFault(404, f"Could not find role, {request.match_info['id']}.")
+            raise self.keystone.missing("role", request.match_info["id"])
         return json_answer({"role": self._grant_view(role)})
 
     async def create_role(self, request: web.Request) -> web.Response:
@@ -453,7 +446,7 @@ class KeystoneV2:
         self.keystone.require_admin(request)
         role_id = request.match_info["id"]
         if self.state.roles.pop(role_id, None) is None:
-            raise ApiFault(404, f"Could not find role, {role_id}.")
+            raise self.keystone.missing("role", role_id)
         for project_id, user_id in list(self.state.grants):
             self.state.revoke(project_id, user_id, role_id)
         return empty_answer(204, None)
@@ -462,7 +455,7 @@ class KeystoneV2:
         """GET /v2.0/OS-KSADM/services"""
         self.keystone.require_admin(request)
         views = [
-            {"id": e.id, "name": e.name, "type": e.type, "description": e.description, "enabled": True}
+            {"id": e.id, "name": e.name, "type": e.type, "description": e.description, **self.keystone.enabled()}
             for e in self.keystone.catalog("$(tenant_id)s")
         ]
         return json_answer({"OS-KSADM:services": views})
@@ -478,7 +471,7 @@ class KeystoneV2:
                 "publicurl": e.public,
                 "internalurl": e.public,
                 "adminurl": e.admin,
-                "enabled": True,
+                **self.keystone.enabled(),
             }
             for e in self.keystone.catalog("$(tenant_id)s")
         ]

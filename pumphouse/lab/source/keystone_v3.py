@@ -96,7 +96,8 @@ class KeystoneV3:
         if user.email is not None:
             view["email"] = user.email
         if user.tenant_id is not None:
-            view["default_project_id"] = user.tenant_id
+            column = self.state.release.default_project_column
+            view["default_project_id" if column else user.tenant_key] = user.tenant_id
         return view
 
     def _role_view(self, role: Role) -> dict[str, Any]:
@@ -153,13 +154,20 @@ class KeystoneV3:
             view["roles"] = [
                 {"id": r, "name": self.state.roles[r].name} for r in token.role_ids if r in self.state.roles
             ]
+            named = self.state.release.catalog_names
             view["catalog"] = [
                 {
                     "id": entry.id,
-                    "name": entry.name,
+                    **({"name": entry.name} if named else {}),
                     "type": entry.type,
                     "endpoints": [
-                        {"id": identifier, "interface": interface, "region": self.state.region, "url": url}
+                        {
+                            "id": identifier,
+                            "interface": interface,
+                            "region": self.state.region,
+                            "url": url,
+                            **({} if named else {"legacy_endpoint_id": entry.endpoint_id}),
+                        }
                         for interface, identifier, url in zip(
                             ("public", "admin", "internal"),
                             entry.interface_ids,
@@ -178,7 +186,7 @@ class KeystoneV3:
         if subject is None:
             raise ApiFault(404, "Could not find token.")
         if not caller.is_admin and subject.user_id != caller.user_id:
-            raise ApiFault(403, "You are not authorized to perform the requested action, identity:validate_token.")
+            raise self.keystone.denied("identity:validate_token")
         return subject
 
     async def validate(self, request: web.Request) -> web.Response:
@@ -279,6 +287,7 @@ class KeystoneV3:
             email=given.get("email"),
             enabled=bool(given.get("enabled", True)),
             tenant_id=given.get("default_project_id") or None,
+            tenant_key="default_project_id",
             extra=extras(given),
         )
         self.state.users[user.id] = user
@@ -294,7 +303,7 @@ class KeystoneV3:
         user.enabled = bool(given.get("enabled", user.enabled))
         user.tenant_id = given.get("default_project_id", user.tenant_id)
         if "password" in given:
-            user.password = str(given["password"])
+            user.set_password(str(given["password"]))
         if "password" in given or not user.enabled:
             self.state.drop_tokens(user_id=user.id)
         extra = {"email": user.email} if user.email is not None else {}
@@ -311,7 +320,7 @@ class KeystoneV3:
         given = await self.keystone.body(request, "user")
         user = self.keystone.user(request.match_info["id"])
         self.keystone.check_password(user, given.get("original_password"))
-        user.password = str(given.get("password"))
+        user.set_password(str(given.get("password")))
         self.state.drop_tokens(user_id=user.id)
         return empty_answer(204, None)
 
@@ -320,7 +329,7 @@ class KeystoneV3:
         caller = self.keystone.caller(request)
         user_id = request.match_info["id"]
         if not caller.is_admin and caller.user_id != user_id:
-            raise ApiFault(403, "You are not authorized to perform the requested action, identity:list_user_projects.")
+            raise self.keystone.denied("identity:list_user_projects")
         self.keystone.user(user_id)
         ids = sorted({p for (p, u) in self.state.grants if u == user_id})
         return self._listing(request, "projects", [self._project_view(self.state.projects[i]) for i in ids])
@@ -342,7 +351,7 @@ class KeystoneV3:
     def _role(self, role_id: str) -> Role:
         role = self.state.roles.get(role_id)
         if role is None:
-            raise ApiFault(404, f"Could not find role, {role_id}.")
+            raise self.keystone.missing("role", role_id)
         return role
 
     async def create_role(self, request: web.Request) -> web.Response:
@@ -386,7 +395,7 @@ class KeystoneV3:
         self.keystone.require_admin(request, "identity:check_grant")
         project_id, user_id, role_id = self._grant_key(request)
         if role_id not in self.state.grants.get((project_id, user_id), []):
-            raise ApiFault(404, f"Could not find role, {role_id}.")
+            raise self.keystone.missing("role", role_id)
         return empty_answer(204, None)
 
     async def grant(self, request: web.Request) -> web.Response:
@@ -400,7 +409,7 @@ class KeystoneV3:
         self.keystone.require_admin(request, "identity:revoke_grant")
         project_id, user_id, role_id = self._grant_key(request)
         if not self.state.revoke(project_id, user_id, role_id):
-            raise ApiFault(404, f"Could not find role, {role_id}.")
+            raise self.keystone.missing("role", role_id)
         self.state.drop_tokens(user_id=user_id)
         return empty_answer(204, None)
 
@@ -443,7 +452,7 @@ class KeystoneV3:
         """GET /v3/domains/ID"""
         self.keystone.require_admin(request, "identity:get_domain")
         if request.match_info["id"] != "default":
-            raise ApiFault(404, f"Could not find domain, {request.match_info['id']}.")
+            raise self.keystone.missing("domain", request.match_info["id"])
         return json_answer({"domain": self._domain_view()})
 
     async def groups(self, request: web.Request) -> web.Response:
@@ -465,7 +474,7 @@ class KeystoneV3:
                 "name": e.name,
                 "type": e.type,
                 "description": e.description,
-                "enabled": True,
+                **self.keystone.enabled(),
                 "links": {"self": self._link("services", e.id)},
             }
             for e in self.keystone.catalog("$(tenant_id)s")
@@ -482,7 +491,7 @@ class KeystoneV3:
                 "region": self.state.region,
                 "service_id": e.id,
                 "url": url,
-                "enabled": True,
+                **self.keystone.enabled(),
                 "links": {"self": self._link("endpoints", identifier)},
             }
             for e in self.keystone.catalog("$(tenant_id)s")

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from pumphouse.lab.faults import Handler
+from pumphouse.lab.source.ratelimit import Refusal
 from pumphouse.lab.source.state import Server, State
 from pumphouse.lab.source.wire import CALLER, ApiFault, Caller, TokenCheck, json_answer, read_json, webob_page
 
@@ -30,15 +31,20 @@ FAULT_KEYS = {
 
 NOT_IMPLEMENTED = (
     "XML bodies and answers; API v3 and v1.1 paths; EC2 and metadata services",
-    "actions rescue, unrescue, forceDelete, restore, os-getSPICEConsole, os-getRDPConsole",
+    "actions forceDelete, restore, os-getSPICEConsole, os-getRDPConsole; rescue and unrescue were not recorded",
     "injectNetworkInfo, resetNetwork and changePassword do nothing; createBackup does not rotate",
-    "os-volumes, os-snapshots and volume attachments: 500 or empty, there is no Cinder",
+    "os-volumes and os-snapshots: 500, there is no Cinder; volumes cannot be attached",
     "os-cells and os-fping beyond their 501 and 503; os-baremetal-nodes; os-consoles; os-console-auth-tokens",
     "writing os-cloudpipe, os-floating-ip-dns, os-security-group-default-rules, os-agents and os-certificates",
     "os-assisted-volume-snapshots and os-server-external-events",
-    "rate limiting (off by default in Icehouse)",
+    "rate limits are counted per user for the whole lab, not per process of the API",
 )
 """What Nova has and this lab answers like an unknown path, or as said."""
+
+
+def _below_project(request: web.Request) -> str:
+    """The path below the project's, with its query, as rate limits see it."""
+    return "/" + request.path_qs.removeprefix("/v2/").partition("/")[2]
 
 
 class Nova:
@@ -63,7 +69,8 @@ class Nova:
         )
 
         app = web.Application(
-            middlewares=[self.state.world.faults.middleware("source.compute"), self._dress], client_max_size=1 << 26
+            middlewares=[self.state.world.faults.middleware(f"{self.state.cloud}.compute"), self._dress],
+            client_max_size=1 << 26,
         )
         app.router.add_get("/", self._versions)
         app.router.add_get("/v2", self._redirect)
@@ -92,12 +99,10 @@ class Nova:
                 return await handler(request)
             caller = self.tokens.caller(request)
             if caller is None:
-                challenge = f"Keystone uri='{self.state.endpoints.keystone}/'"
-                return web.Response(
-                    status=401,
-                    body=b"Authentication required",
-                    headers={"Content-Type": "text/plain", "WWW-Authenticate": challenge},
-                )
+                return self._unauthorized(request)
+            refusal = self.state.limiter.check(caller.user_id, request.method, _below_project(request))
+            if refusal is not None:
+                return self._too_many(refusal)
             request[CALLER] = caller
             try:
                 self._check_project(request, caller)
@@ -106,20 +111,37 @@ class Nova:
                 answer = self.error(fault)
             except web.HTTPException:
                 return webob_page(request, 404)
-            if request.path != "/v2":
+            bare = answer.content_type == "text/html" and not getattr(answer, "body", None)
+            if request.path != "/v2" and (self.state.release.accepted_tells_request or not bare):
                 answer.headers["X-Compute-Request-Id"] = caller.request_id
             return answer
 
         return dress
 
+    def _unauthorized(self, request: web.Request) -> web.Response:
+        challenge = f"Keystone uri='{self.state.endpoints.keystone}/'"
+        if self.state.release.html_401:
+            answer = webob_page(request, 401, detail="Authentication required")
+        else:
+            answer = web.Response(status=401, body=b"Authentication required", headers={"Content-Type": "text/plain"})
+        answer.headers["WWW-Authenticate"] = challenge
+        return answer
+
+    def _too_many(self, refusal: Refusal) -> web.Response:
+        fault = {
+            "message": "This request was rate-limited.",
+            "code": 413,
+            "retryAfter": refusal.retry_after,
+            "details": refusal.details,
+        }
+        answer = json_answer({"overLimit": fault}, 413, content_type=JSON_UTF8)
+        answer.headers["Retry-After"] = refusal.retry_after
+        return answer
+
     def _check_project(self, request: web.Request, caller: Caller) -> None:
         project_id = request.match_info.get("project")
         if project_id is not None and project_id != caller.project_id:
-            raise ApiFault(
-                400,
-                f"Malformed request URL: URL's project_id '{project_id}' doesn't match Context's project_id "
-                f"'{caller.project_id}'",
-            )
+            raise ApiFault(400, self.state.release.words["url-project"].format(asked=project_id, own=caller.project_id))
 
     def error(self, fault: ApiFault) -> web.Response:
         """Nova's JSON fault."""
@@ -169,14 +191,15 @@ class Nova:
         text = resources.files("pumphouse.lab.source").joinpath("extensions.json").read_text(encoding="utf-8")
         return [
             {
-                "alias": alias,
-                "name": name,
-                "description": f"{name}.",
-                "namespace": namespace,
-                "updated": updated,
+                "alias": row["alias"],
+                "name": row["name"],
+                "description": f"{row['name']}.",
+                "namespace": row["namespace"],
+                "updated": row["updated"],
                 "links": [],
             }
-            for alias, name, namespace, updated in json.loads(text)
+            for row in json.loads(text)["extensions"]
+            if self.state.release.name in row["releases"]
         ]
 
     async def _extensions(self, _request: web.Request) -> web.Response:

@@ -13,7 +13,7 @@ from pumphouse.lab.source.nova import Nova
 from pumphouse.lab.source.nova_ips import Addresses, AddressTaken
 from pumphouse.lab.source.nova_lifecycle import PAUSED, RUNNING, SUSPENDED, Lifecycle
 from pumphouse.lab.source.nova_servers import action_body, admin_pass
-from pumphouse.lab.source.state import CLOUD, Action, FloatingIp, Image, Server, Service, now
+from pumphouse.lab.source.state import Action, FloatingIp, Image, Server, Service, now
 from pumphouse.lab.source.wire import ApiFault, Caller, empty_answer, json_answer
 from pumphouse.lab.world import Guest
 
@@ -39,7 +39,17 @@ _STATES: dict[str, tuple[str, ...]] = {
     "unshelve": ("shelved", "shelved_offloaded"),
     "shelveOffload": ("shelved",),
     "changePassword": ("active",),
+    "rescue": ("active", "stopped"),
+    "unrescue": ("rescued",),
 }
+_SWITCHES = {
+    "pausing": "pause",
+    "unpausing": "unpause",
+    "suspending": "suspend",
+    "resuming": "resume",
+    "unrescuing": "unrescue",
+}
+_SHELVING = ("shelve", "unshelve", "shelveOffload")
 _ADMIN = ("os-resetState", "os-migrateLive", "migrate", "evacuate", "resetNetwork", "injectNetworkInfo")
 
 
@@ -64,6 +74,8 @@ class Actions:
             "unpause": self._switch("unpausing", "active", RUNNING),
             "suspend": self._switch("suspending", "suspended", SUSPENDED),
             "resume": self._switch("resuming", "active", RUNNING),
+            "rescue": self._rescue,
+            "unrescue": self._switch("unrescuing", "active", RUNNING),
             "lock": self._lock,
             "unlock": self._lock,
             "createImage": self._create_image,
@@ -96,7 +108,7 @@ class Actions:
         """Check what all actions share, then hand on."""
         name, value = await action_body(request)
         do = self._table.get(name)
-        if do is None:
+        if do is None or (name in _SHELVING and not self.state.release.has_shelve):
             raise ApiFault(400, f"There is no such action: {name}")
         if name in _ADMIN:
             self.nova.require_admin(request, f"compute_extension:admin_actions:{name.removeprefix('os-')}")
@@ -150,7 +162,7 @@ class Actions:
         return empty_answer(202)
 
     def _switch(self, task: str, vm_state: str, power_state: int) -> Do:
-        name = {"pausing": "pause", "unpausing": "unpause", "suspending": "suspend", "resuming": "resume"}[task]
+        name = _SWITCHES[task]
 
         async def do(request: web.Request, server: Server, _value: Any) -> web.Response:
             self._check(request, server, name)
@@ -158,6 +170,12 @@ class Actions:
             return empty_answer(202)
 
         return do
+
+    async def _rescue(self, request: web.Request, server: Server, value: Any) -> web.Response:
+        self._check(request, server, "rescue")
+        self.life.rescue(server)
+        given = value.get("adminPass") if isinstance(value, dict) else None
+        return json_answer({"adminPass": given or admin_pass()})
 
     async def _lock(self, request: web.Request, server: Server, _value: Any) -> web.Response:
         name = (await action_body(request))[0]
@@ -212,7 +230,6 @@ class Actions:
             "image_type": kind,
             "image_state": "available",
             "image_location": "snapshot",
-            "network_allocated": "True",
             "base_image_ref": server.image_id,
             "instance_type_id": str(flavor.number),
             "instance_type_name": flavor.name,
@@ -225,6 +242,10 @@ class Actions:
             "instance_type_rxtx_factor": str(flavor.rxtx_factor),
             **{str(k): str(v) for k, v in metadata.items()},
         }
+        if self.state.release.snapshot_tells_network:
+            properties["network_allocated"] = "True"
+        else:
+            properties["instance_type_vcpu_weight"] = "None"
         image = Image(
             id=self.state.new_uuid(),
             name=name,
@@ -284,7 +305,9 @@ class Actions:
     async def _confirm(self, request: web.Request, server: Server, _value: Any) -> web.Response:
         self._check(request, server, "confirmResize")
         self.life.confirm_resize(server)
-        return empty_answer(204, None)
+        if self.state.release.accepted_tells_request:
+            return empty_answer(204, None)
+        return empty_answer(204)
 
     async def _revert(self, request: web.Request, server: Server, _value: Any) -> web.Response:
         self._check(request, server, "revertResize")
@@ -297,7 +320,11 @@ class Actions:
     async def _live_migrate(self, request: web.Request, server: Server, value: Any) -> web.Response:
         wanted = ("host", "block_migration", "disk_over_commit")
         if not isinstance(value, dict) or not all(key in value for key in wanted):
-            raise ApiFault(400, "host, block_migration and disk_over_commit must be specified for live migration.")
+            raise ApiFault(400, self.state.release.words["live-migrate-keys"])
+        status = self.state.release.live_migrate_stopped_status
+        if server.vm_state == "stopped" and status == 400:
+            words = self.state.release.words["live-migrate-stopped"]
+            raise ApiFault(status, words.format(server=server.id, host=value["host"]))
         self._check(request, server, "os-migrateLive")
         source = self._compute(server.host or "")
         if source is None or not source.alive:
@@ -324,7 +351,7 @@ class Actions:
         self._check(request, server, "evacuate")
         source = self._compute(server.host or "")
         if source is not None and source.alive:
-            raise ApiFault(400, f"Compute service of {server.host} is still in use.")
+            raise ApiFault(400, self.state.release.words["evacuate-up"].format(host=server.host))
         self.life.rebuild(server, host=host)
         if str(value["onSharedStorage"]).lower() == "true":
             return web.Response(status=200, headers={"Content-Type": "application/json"})
@@ -385,7 +412,7 @@ class Actions:
         server.addresses = sorted([*server.addresses, address])
         if server.power_state == RUNNING:
             layer2 = self.state.world.layer2
-            await layer2.power_on(Guest(CLOUD, server.id, server.name, address, server.mac))
+            await layer2.power_on(Guest(self.state.cloud, server.id, server.name, address, server.mac))
         return empty_answer(202)
 
     async def _remove_fixed(self, _request: web.Request, server: Server, value: Any) -> web.Response:

@@ -116,9 +116,9 @@ class Flavors:
                 400, "Flavor names can only contain alphanumeric characters, periods, dashes, underscores and spaces."
             )
         if any(f.name == name for f in self.state.flavors.values()):
-            raise ApiFault(409, f"Flavor with name {name} already exists.")
+            raise ApiFault(409, f"{self.state.release.words['flavor']} with name {name} already exists.")
         if identifier in self.state.flavors:
-            raise ApiFault(409, f"Flavor with ID {identifier} already exists.")
+            raise ApiFault(409, f"{self.state.release.words['flavor']} with ID {identifier} already exists.")
         try:
             flavor = Flavor(
                 id=identifier,

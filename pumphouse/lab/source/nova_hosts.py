@@ -20,7 +20,8 @@ def add_routes(app: web.Application, nova: Nova) -> None:
     get, post, put, delete = app.router.add_get, app.router.add_post, app.router.add_put, app.router.add_delete
     get("/v2/{project}/os-services", api.services)
     put("/v2/{project}/os-services/{action}", api.service_action)
-    delete("/v2/{project}/os-services/{id}", api.delete_service)
+    if nova.state.release.service_ids:
+        delete("/v2/{project}/os-services/{id}", api.delete_service)
     get("/v2/{project}/os-hosts", api.hosts)
     get("/v2/{project}/os-hosts/{host}", api.host)
     put("/v2/{project}/os-hosts/{host}", api.update_host)
@@ -67,7 +68,9 @@ class Hosts:
             "updated_at": stamp_micro(now()),
         }
         if self.state.release.service_ids:
-            view |= {"id": service.id, "disabled_reason": service.disabled_reason}
+            view["id"] = service.id
+        if self.state.release.service_reasons:
+            view["disabled_reason"] = service.disabled_reason
         return view
 
     async def services(self, request: web.Request) -> web.Response:
@@ -85,9 +88,9 @@ class Hosts:
         """PUT /os-services/enable, /disable, /disable-log-reason"""
         self._admin(request, "services")
         action = request.match_info["action"]
-        known = ("enable", "disable") + (("disable-log-reason",) if self.state.release.service_ids else ())
+        known = ("enable", "disable") + (("disable-log-reason",) if self.state.release.service_reasons else ())
         if action not in known:
-            raise ApiFault(404, "Unknown action")
+            raise ApiFault(404, self.state.release.words["service-action"])
         given = await self.nova.body(request)
         host, binary = given.get("host"), given.get("binary")
         if not host or not binary:
@@ -103,7 +106,7 @@ class Hosts:
                 if action == "disable-log-reason":
                     view["disabled_reason"] = reason
                 return json_answer({"service": view})
-        raise ApiFault(404, f"Could not find binary {binary} on host {host}.")
+        raise ApiFault(404, self.state.release.words["service-missing"].format(binary=binary, host=host))
 
     async def delete_service(self, request: web.Request) -> web.Response:
         """DELETE /os-services/ID"""
@@ -189,7 +192,7 @@ class Hosts:
             "hypervisor_hostname": host.name,
             "hypervisor_type": "QEMU",
             "hypervisor_version": 1005003,
-            "host_ip": "127.0.0.1",
+            **({"host_ip": "127.0.0.1"} if self.state.release.host_ip else {}),
             "service": {"host": host.name, "id": number},
             "cpu_info": "?",
             "current_workload": 0,
@@ -313,7 +316,7 @@ class Hosts:
             "metadata": dict(aggregate.metadata),
             "created_at": stamp_micro(aggregate.created_at),
             "updated_at": None,
-            "deleted": False,
+            "deleted": self.state.release.row_deleted,
             "deleted_at": None,
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 
-from pumphouse.lab.source.state import CLOUD, FixedIp, FloatingIp, Network, Server, State
+from pumphouse.lab.source.state import FixedIp, FloatingIp, Network, Server, State
 
 
 class AddressTaken(Exception):
@@ -86,14 +86,15 @@ class Addresses:
         if floating.server_id is not None:
             self.disassociate(floating)
         floating.server_id, floating.fixed_address, floating.host = server.id, fixed_address, "network1"
-        self.state.world.layer2.bind_floating(floating.address, CLOUD, server.id)
+        self.state.world.layer2.bind_floating(floating.address, self.state.cloud, server.id)
 
     def disassociate(self, floating: FloatingIp) -> None:
         """Unbind a floating address; it stays allocated."""
         floating.server_id = floating.fixed_address = floating.host = None
-        self.state.world.layer2.unbind_floating(floating.address, CLOUD)
+        self.state.world.layer2.unbind_floating(floating.address, self.state.cloud)
 
 
 def hostname(name: str) -> str:
     """A server's host name, as Nova makes it from the name."""
-    return "".join(c if c.isalnum() or c in "-." else "-" for c in name).strip("-.").lower()
+    plain = name.encode("ascii", "ignore").decode()
+    return "".join(c if c.isalnum() or c in "-." else "-" for c in plain).strip("-.").lower()

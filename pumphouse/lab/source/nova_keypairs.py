@@ -71,19 +71,22 @@ class Keypairs:
         return json_answer({"keypairs": views})
 
     async def show(self, request: web.Request) -> web.Response:
-        """GET /os-keypairs/NAME: the whole database row."""
+        """GET /os-keypairs/NAME: the whole database row, in Grizzly as in the list."""
         keypair = self._get(request)
-        view = {
-            "id": keypair.number,
-            "user_id": keypair.user_id,
+        view: dict[str, Any] = {
             "name": keypair.name,
             "public_key": keypair.public_key,
             "fingerprint": keypair.fingerprint,
-            "created_at": stamp_micro(keypair.created_at),
-            "updated_at": None,
-            "deleted": False,
-            "deleted_at": None,
         }
+        if self.state.release.keypair_row:
+            view |= {
+                "id": keypair.number,
+                "user_id": keypair.user_id,
+                "created_at": stamp_micro(keypair.created_at),
+                "updated_at": None,
+                "deleted": False,
+                "deleted_at": None,
+            }
         return json_answer({"keypair": view})
 
     async def create(self, request: web.Request) -> web.Response:
@@ -105,7 +108,7 @@ class Keypairs:
         try:
             keypair = add_keypair(self.state, caller.user_id, name, str(public_key))
         except ValueError:
-            raise ApiFault(400, "Keypair data is invalid: failed to generate fingerprint") from None
+            raise ApiFault(400, self.state.release.words["keypair-data"]) from None
         view: dict[str, Any] = {
             "name": keypair.name,
             "public_key": keypair.public_key,

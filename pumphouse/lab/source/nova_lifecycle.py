@@ -14,7 +14,7 @@ from datetime import datetime
 
 from pumphouse.lab.source import glance
 from pumphouse.lab.source.nova_ips import Addresses, AddressTaken
-from pumphouse.lab.source.state import CLOUD, Flavor, Image, Server, State, now
+from pumphouse.lab.source.state import Flavor, Image, Server, State, now
 from pumphouse.lab.world import Guest
 
 RUNNING, PAUSED, SHUTDOWN, SUSPENDED = 1, 3, 4, 4
@@ -91,7 +91,7 @@ class Lifecycle:
         if server.deleted or server.power_state != RUNNING:
             return
         for address in list(server.addresses):
-            guest = Guest(CLOUD, server.id, server.name, address, server.mac)
+            guest = Guest(self.state.cloud, server.id, server.name, address, server.mac)
             await self.state.world.layer2.power_on(guest)
 
     def guest_up_soon(self, server: Server) -> None:
@@ -103,7 +103,7 @@ class Lifecycle:
         task = self.state.tasks.pop(f"guest {server.id}", None)
         if task is not None:
             task.cancel()
-        await self.state.world.layer2.power_off(CLOUD, server.id)
+        await self.state.world.layer2.power_off(self.state.cloud, server.id)
 
     # --- scheduling
 
@@ -221,7 +221,8 @@ class Lifecycle:
 
         async def work(server: Server) -> None:
             await self._for("reboot", 0.3)
-            self._touch(server, "reboot_started_hard" if hard else "reboot_started")
+            if self.state.release.reboot_started:
+                self._touch(server, "reboot_started_hard" if hard else "reboot_started")
             await self.guest_down(server)
             await self._for("reboot", 0.7)
             self._run_now(server)
@@ -229,7 +230,7 @@ class Lifecycle:
         self.start(server, work)
 
     def switch(self, server: Server, task: str, vm_state: str, power_state: int) -> None:
-        """Pause, unpause, suspend, resume: one task state, then another vm_state."""
+        """Pause, unpause, suspend, resume, unrescue: one task state, then another vm_state."""
         self._touch(server, task)
 
         async def work(server: Server) -> None:
@@ -243,14 +244,28 @@ class Lifecycle:
 
         self.start(server, work)
 
+    def rescue(self, server: Server) -> None:
+        """Boot the rescue image in a server's place, at its address."""
+        self._touch(server, "rescuing")
+
+        async def work(server: Server) -> None:
+            await self.guest_down(server)
+            await self._for("boot", 0.5)
+            server.vm_state, server.power_state = "rescued", RUNNING
+            self._touch(server, None)
+            self.guest_up_soon(server)
+
+        self.start(server, work)
+
     # --- images
 
     def snapshot(self, server: Server, image: Image) -> None:
         """Make an image of a server: ``queued``, ``saving``, ``active``; the server goes on as it was."""
-        self._touch(server, _SNAPSHOT[0][0])
+        stages = _SNAPSHOT if self.state.release.snapshot_pending else _SNAPSHOT[1:]
+        self._touch(server, stages[0][0])
 
         async def work(server: Server) -> None:
-            for task, share in _SNAPSHOT:
+            for task, share in stages:
                 self._touch(server, task)
                 if task == "image_uploading" and image.id in self.state.images:
                     image.status = "saving"

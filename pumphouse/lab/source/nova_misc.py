@@ -23,7 +23,6 @@ def add_routes(app: web.Application, nova: Nova) -> None:
     get("/v2/{project}/images/detail", api.images_detail)
     get("/v2/{project}/images/{id}", api.image)
     app.router.add_delete("/v2/{project}/images/{id}", api.delete_image)
-    get("/v2/{project}/os-migrations", api.migrations)
     get("/v2/{project}/os-agents", api.agents)
     get("/v2/{project}/os-cells", api.cells)
     get("/v2/{project}/os-certificates/root", api.certificate)
@@ -31,8 +30,11 @@ def add_routes(app: web.Application, nova: Nova) -> None:
     get("/v2/{project}/os-fping", api.fping)
     get("/v2/{project}/os-instance_usage_audit_log", api.audit_log)
     get("/v2/{project}/os-security-group-default-rules", api.default_rules)
-    get("/v2/{project}/os-server-groups", api.server_groups)
-    app.router.add_post("/v2/{project}/os-server-groups", api.create_server_group)
+    if nova.state.release.has_migrations:
+        get("/v2/{project}/os-migrations", api.migrations)
+    if nova.state.release.has_server_groups:
+        get("/v2/{project}/os-server-groups", api.server_groups)
+        app.router.add_post("/v2/{project}/os-server-groups", api.create_server_group)
     get("/v2/{project}/os-volumes", api.volumes)
     get("/v2/{project}/os-simple-tenant-usage", api.usages)
     get("/v2/{project}/os-simple-tenant-usage/{id}", api.usage)
@@ -131,6 +133,8 @@ class Misc:
     async def cells(self, request: web.Request) -> web.Response:
         """GET /os-cells: cells are off."""
         self.nova.require_admin(request, "compute_extension:cells")
+        if self.state.release.cells_status == 200:
+            return json_answer({"cells": []})
         raise ApiFault(501, "Cells is not enabled.")
 
     async def certificate(self, _request: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from aiohttp import web
 from pumphouse.lab.source.nova import Nova
 from pumphouse.lab.source.nova_ips import Addresses, hostname
 from pumphouse.lab.source.state import FixedIp, FloatingIp, Network, State, now
-from pumphouse.lab.source.wire import ApiFault, empty_answer, json_answer, stamp_micro, webob_page
+from pumphouse.lab.source.wire import ApiFault, empty_answer, json_answer, over_limit, stamp_micro, webob_page
 
 _USER_KEYS = (
     *("id", "cidr", "netmask", "gateway", "broadcast", "dns1", "dns2"),
@@ -87,7 +87,7 @@ class NovaNetwork:
 
     # --- networks
 
-    def _network_view(self, network: Network, *, deleted: bool | int = False) -> dict[str, Any]:
+    def _network_view(self, network: Network, *, deleted: bool | int | None = None) -> dict[str, Any]:
         view: dict[str, Any] = dict.fromkeys(
             (
                 *("cidr_v6", "gateway_v6", "netmask_v6", "priority", "rxtx_base", "vlan", "deleted_at"),
@@ -112,7 +112,7 @@ class NovaNetwork:
             "project_id": network.project_id,
             "created_at": stamp_micro(network.created_at),
             "updated_at": stamp_micro(network.updated_at),
-            "deleted": deleted,
+            "deleted": self.state.release.row_deleted if deleted is None else deleted,
         }
 
     def _seen(self, request: web.Request) -> list[Network]:
@@ -131,7 +131,7 @@ class NovaNetwork:
         for network in self._seen(request):
             if network.id == request.match_info["id"]:
                 return network
-        raise ApiFault(404, "Network not found")
+        raise ApiFault(404, self.state.release.words["network-missing"])
 
     async def networks(self, request: web.Request) -> web.Response:
         """GET /os-networks: a shorter record for tenant users."""
@@ -288,13 +288,9 @@ class NovaNetwork:
         held = sum(1 for f in self.state.floating_ips.values() if f.project_id == caller.project_id)
         free = [f for f in self.state.floating_ips.values() if f.pool == pool and f.project_id is None]
         if 0 <= limit <= held:
-            message = "FloatingIpLimitExceeded: Maximum number of floating ips exceeded"
-            body = {"overLimit": {"code": 413, "message": message, "retryAfter": "0"}}
-            answer = json_answer(body, 413)
-            answer.headers["Retry-After"] = "0"
-            return answer
+            return over_limit("FloatingIpLimitExceeded: Maximum number of floating ips exceeded")
         if not free:
-            raise ApiFault(404, f"No more floating ips in pool {pool}.")
+            raise ApiFault(404, self.state.release.words["pool-empty"].format(pool=pool))
         free[0].project_id = caller.project_id
         return json_answer({"floating_ip": self._floating_view(free[0])})
 

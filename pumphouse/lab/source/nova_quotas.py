@@ -7,21 +7,23 @@ from typing import Any
 from aiohttp import web
 
 from pumphouse.lab.source.nova import Nova
-from pumphouse.lab.source.state import DEFAULT_QUOTA, Flavor, State
-from pumphouse.lab.source.wire import ApiFault, json_answer
+from pumphouse.lab.source.state import DEFAULT_QUOTA, Flavor, State, now
+from pumphouse.lab.source.wire import ApiFault, json_answer, stamp
 
 
 def used(state: State, project_id: str) -> dict[str, int]:
-    """What a project uses of its countable quotas."""
+    """What a project uses of its countable quotas, as far as Nova's own count of it is right."""
     servers = [s for s in state.live_servers() if s.project_id == project_id]
     flavors = [state.flavors[s.flavor_id] for s in servers if s.flavor_id in state.flavors]
-    return {
+    counted = {
         "instances": len(servers),
         "cores": sum(f.vcpus for f in flavors),
         "ram": sum(f.ram for f in flavors),
         "floating_ips": sum(1 for f in state.floating_ips.values() if f.project_id == project_id),
         "security_groups": sum(1 for g in state.groups.values() if g.project_id == project_id),
     }
+    drift = state.quota_drift.get(project_id, {})
+    return {key: max(value + drift.get(key, 0), 0) for key, value in counted.items()}
 
 
 def check_server_quota(state: State, project_id: str, flavor: Flavor, metadata: dict[str, Any], count: int) -> None:
@@ -108,9 +110,14 @@ class Quotas:
         return json_answer({"quota_class_set": {"id": request.match_info["id"], **DEFAULT_QUOTA}})
 
     async def limits(self, request: web.Request) -> web.Response:
-        """GET /limits: the caller's project's limits and use."""
+        """GET /limits: the caller's project's limits and use; since Havana administrators ask for any."""
         project_id = self.nova.caller(request).project_id
-        limits, held = self.state.quota(project_id), used(self.state, project_id)
+        asked = request.query.get("tenant_id")
+        if asked is None or self.state.release.name == "grizzly":
+            asked = project_id
+        elif asked != project_id:
+            self.nova.require_admin(request, "compute_extension:used_limits_for_admin")
+        limits, held = self.state.quota(project_id), used(self.state, asked)
         absolute = {
             "maxImageMeta": limits["metadata_items"],
             "maxPersonality": limits["injected_files"],
@@ -129,4 +136,21 @@ class Quotas:
             "totalRAMUsed": held["ram"],
             "totalSecurityGroupsUsed": held["security_groups"],
         }
-        return json_answer({"limits": {"rate": [], "absolute": absolute}})
+        return json_answer({"limits": {"rate": self._rates(self.nova.caller(request).user_id), "absolute": absolute}})
+
+    def _rates(self, user_id: str) -> list[dict[str, Any]]:
+        limiter = self.state.limiter
+        if not limiter.active:
+            return []
+        rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for limit in limiter.limits:
+            rows.setdefault((limit.uri, limit.regex), []).append(
+                {
+                    "verb": limit.verb,
+                    "value": limit.value,
+                    "remaining": limiter.remaining(user_id, limit),
+                    "unit": limit.unit.upper(),
+                    "next-available": stamp(now()),
+                }
+            )
+        return [{"uri": uri, "regex": regex, "limit": limits} for (uri, regex), limits in rows.items()]

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from pumphouse.lab.source.nova import Nova
 from pumphouse.lab.source.state import Rule, SecurityGroup, State
-from pumphouse.lab.source.wire import ApiFault, empty_answer, json_answer
+from pumphouse.lab.source.wire import ApiFault, empty_answer, json_answer, over_limit
 
 
 def default_group(state: State, project_id: str) -> SecurityGroup:
@@ -109,7 +109,7 @@ class SecurityGroups:
             raise ApiFault(400, f"Security group {name} already exists")
         limit = self.state.quota(caller.project_id)["security_groups"]
         if 0 <= limit <= len(own):
-            raise ApiFault(413, "Quota exceeded, too many security groups.")
+            return self._over("Quota exceeded, too many security groups.")
         group = SecurityGroup(self.state.count("group"), caller.project_id, str(name), str(description))
         self.state.groups[group.id] = group
         return json_answer({"security_group": group_view(self.state, group)})
@@ -162,10 +162,15 @@ class SecurityGroups:
             raise ApiFault(400, f"This rule already exists in group {parent.id}")
         limit = self.state.quota(parent.project_id)["security_group_rules"]
         if 0 <= limit <= len(parent.rules):
-            raise ApiFault(413, "Quota exceeded, too many security group rules.")
+            return self._over("Quota exceeded, too many security group rules.")
         rule.id = self.state.count("rule")
         parent.rules.append(rule)
         return json_answer({"security_group_rule": rule_view(self.state, rule)})
+
+    def _over(self, message: str) -> web.Response:
+        if self.state.release.plain_secgroup_limit:
+            raise ApiFault(413, message)
+        return over_limit(f"SecurityGroupLimitExceeded: {message}")
 
     def _parent(self, request: web.Request, number: Any) -> SecurityGroup:
         group = self.state.groups.get(self._number(str(number), "Security group"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
 import secrets
@@ -20,6 +22,7 @@ from pumphouse.lab.source.state import Action, Flavor, Image, Network, Server, n
 from pumphouse.lab.source.wire import ApiFault, Caller, empty_answer, json_answer, read_json, stamp_micro
 
 _USER_FILTERS = ("reservation_id", "name", "status", "image", "flavor", "ip", "changes-since", "all_tenants")
+INCAPABLE = "The server has either erred or is incapable of performing the requested operation."
 _IGNORED = ("all_tenants", "limit", "marker", "changes-since", "deleted")
 
 
@@ -85,6 +88,8 @@ class Servers:
     def _found(self, request: web.Request) -> list[Server]:
         caller, query = self.nova.caller(request), request.query
         everybody = caller.is_admin and query.get("all_tenants", "0").lower() not in ("0", "false")
+        if "ip" in query and caller.is_admin and self.state.release.ip_filter_fails:
+            raise ApiFault(500, INCAPABLE)
         since = self._since(query.get("changes-since"))
         deleted = caller.is_admin and query.get("deleted", "").lower() in ("1", "true")
         status = query.get("status")
@@ -166,6 +171,7 @@ class Servers:
         key_name = given.get("key_name")
         if key_name is not None and (caller.user_id, key_name) not in self.state.keypairs:
             raise ApiFault(400, "Invalid key_name provided.")
+        self._check_user_data(given.get("user_data"))
         metadata = given.get("metadata") or {}
         count = int(given.get("min_count") or 1)
         check_server_quota(self.state, caller.project_id, flavor, metadata, count)
@@ -191,6 +197,12 @@ class Servers:
         answer.headers["Location"] = links[0]["href"]
         return answer
 
+    def _check_user_data(self, text: Any) -> None:
+        try:
+            base64.b64decode(str(text or "").replace("\n", ""), validate=True)
+        except binascii.Error:
+            raise ApiFault(400, "Userdata content cannot be decoded") from None
+
     def _make(
         self, caller: Caller, given: dict[str, Any], name: str, image: Image, flavor: Flavor, network: Network
     ) -> Server:
@@ -212,6 +224,7 @@ class Servers:
             vif_id=self.state.new_uuid(),
             config_drive=str(given.get("config_drive", "")).lower() in ("true", "1"),
             disk_config=given.get("OS-DCF:diskConfig") or "MANUAL",
+            user_data=given.get("user_data"),
         )
         self.state.servers[server.id] = server
         return server
@@ -234,9 +247,9 @@ class Servers:
             raise ApiFault(400, "Invalid flavorRef provided.")
         image = self.state.images.get(str(given.get("imageRef") or "").rstrip("/").rsplit("/", 1)[-1])
         if image is not None and image.min_ram > flavor.ram:
-            raise ApiFault(400, "Flavor's memory is too small for requested image.")
+            raise ApiFault(400, self.state.release.words["flavor-ram"])
         if image is not None and image.min_disk > flavor.disk:
-            raise ApiFault(400, "Flavor's disk is too small for requested image.")
+            raise ApiFault(400, self.state.release.words["flavor-disk"])
         return flavor
 
     def _placement(self, request: web.Request, given: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -261,6 +274,8 @@ class Servers:
                 raise ApiFault(400, "No networks defined")
             return usable[0], None
         if not isinstance(asked, list) or not all(isinstance(entry, dict) for entry in asked):
+            if self.state.release.networks_text_status == 500:
+                raise ApiFault(500, INCAPABLE)
             raise ApiFault(400, "Bad networks format")
         first = asked[0]
         network = self.state.networks.get(str(first.get("uuid")))
@@ -277,9 +292,7 @@ class Servers:
             raise ApiFault(404)
         fixed = self.book.record(str(ip))
         if fixed is not None and (fixed.server_id is not None or fixed.free_at is not None):
-            raise ApiFault(
-                500, "The server has either erred or is incapable of performing the requested operation."
-            )  # nova-network's "already in use" is not mapped to a status
+            raise ApiFault(500, INCAPABLE)  # nova-network's "already in use" is not mapped to a status
         return network, str(ip)
 
     def _groups(self, caller: Caller, given: dict[str, Any]) -> list[str]:
@@ -333,7 +346,9 @@ class Servers:
         self._put_metadata(server, {str(k): str(v) for k, v in given.items()})
         return json_answer({"metadata": dict(server.metadata)})
 
-    def _put_metadata(self, server: Server, metadata: dict[str, str]) -> None:
+    def _put_metadata(self, server: Server, metadata: dict[str, str], action: str = "update") -> None:
+        if server.vm_state not in ("active", "paused", "suspended", "stopped"):
+            raise ApiFault(409, f"Cannot '{action} metadata' while instance is in vm_state {server.vm_state}")
         limit = self.state.quota(server.project_id)["metadata_items"]
         if 0 <= limit < len(metadata):
             raise ApiFault(413, f"Maximum number of metadata items exceeds {limit}", retry_after="0")
@@ -361,7 +376,7 @@ class Servers:
         key, server = request.match_info["key"], self.nova.server(request)
         if key not in server.metadata:
             raise ApiFault(404, "Metadata item was not found")
-        self._put_metadata(server, {k: v for k, v in server.metadata.items() if k != key})
+        self._put_metadata(server, {k: v for k, v in server.metadata.items() if k != key}, "delete")
         return empty_answer(204)
 
     # --- small reads
@@ -445,9 +460,13 @@ class Servers:
         return json_answer({"password": ""})
 
     async def volumes(self, request: web.Request) -> web.Response:
-        """GET /servers/ID/os-volume_attachments: the servers are stateless."""
-        self.nova.server(request)
-        return json_answer({"volumeAttachments": []})
+        """GET /servers/ID/os-volume_attachments, which needs no Cinder; nothing attaches any here."""
+        server = self.nova.server(request)
+        views = [
+            {"id": volume, "volumeId": volume, "serverId": server.id, "device": f"/dev/vd{chr(ord('c') + number)}"}
+            for number, volume in enumerate(server.volumes)
+        ]
+        return json_answer({"volumeAttachments": views})
 
 
 def admin_pass() -> str:

@@ -138,7 +138,7 @@ def detail(nova: Nova, server: Server, caller: Caller) -> dict[str, Any]:
         view["fault"].pop("details", None)
     view |= {
         "key_name": server.key_name,
-        "config_drive": "True" if server.config_drive else "",
+        "config_drive": nova.state.release.config_drive_on if server.config_drive else "",
         "security_groups": [{"name": name} for name in sorted(server.security_groups)],
         "OS-EXT-STS:vm_state": server.vm_state,
         "OS-EXT-STS:task_state": server.task_state,
@@ -148,7 +148,7 @@ def detail(nova: Nova, server: Server, caller: Caller) -> dict[str, Any]:
     if nova.state.release.server_usage:
         view["OS-SRV-USG:launched_at"] = stamp_micro(server.launched_at)
         view["OS-SRV-USG:terminated_at"] = stamp_micro(server.terminated_at)
-        view["os-extended-volumes:volumes_attached"] = []
+        view["os-extended-volumes:volumes_attached"] = [{"id": volume} for volume in server.volumes]
     if caller.is_admin:
         view["OS-EXT-SRV-ATTR:host"] = server.host
         view["OS-EXT-SRV-ATTR:hypervisor_hostname"] = server.host

@@ -6,18 +6,19 @@ Records are mutable and belong to the event loop; nothing here speaks HTTP.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pumphouse.lab.source.hashes import sha512_crypt, verifies
+from pumphouse.lab.source.ratelimit import RateLimiter
 from pumphouse.lab.source.release import Release
 from pumphouse.lab.world import World
-
-CLOUD = "source"  # the name under which this cloud's guests appear on the shared layer 2
 
 MEMBER_ROLE_ID = "9fe2ff9ee4384b1894a90878d3e92bab"  # Keystone's fixed id of `_member_`
 
@@ -55,7 +56,11 @@ class Project:
 
 @dataclass
 class User:
-    """A Keystone user; ``password`` in clear, nothing shows it. ``extra``: attributes that Keystone does not know."""
+    """A Keystone user; no API shows ``password`` or its hash.
+
+    ``tenant_key``: under which name the default project was given. ``extra``: attributes that Keystone does not know.
+    ``stored_hash``: a hash that somebody wrote into the database; it counts instead of ``password`` then.
+    """
 
     id: str
     name: str
@@ -63,7 +68,29 @@ class User:
     email: str | None = None
     enabled: bool = True
     tenant_id: str | None = None
+    tenant_key: str = "tenantId"
     extra: dict[str, Any] = field(default_factory=dict)
+    stored_hash: str | None = None
+    password_sets: int = 0
+
+    @property
+    def password_hash(self) -> str:
+        """The hash as Keystone's database holds it: sha512_crypt with few rounds, its salt made of the user's id."""
+        if self.stored_hash is not None:
+            return self.stored_hash
+        salt = hashlib.sha256(self.id.encode()).hexdigest()[:16]
+        return sha512_crypt(self.password, salt)
+
+    def set_password(self, password: str) -> None:
+        """Give a new password."""
+        self.password, self.stored_hash = password, None
+        self.password_sets += 1
+
+    def accepts(self, password: object) -> bool:
+        """Whether a password is the user's."""
+        if self.stored_hash is not None:
+            return isinstance(password, str) and verifies(password, self.stored_hash)
+        return self.password == password
 
 
 @dataclass
@@ -239,7 +266,10 @@ class Action:
 
 @dataclass
 class Server:
-    """A Nova server."""
+    """A Nova server.
+
+    ``user_data``: base64 as it was given; no API shows it. ``volumes``: ids of attached volumes.
+    """
 
     id: str
     number: int
@@ -274,6 +304,8 @@ class Server:
     old_host: str | None = None
     progress: int = 0
     listens: bool = True
+    user_data: str | None = None
+    volumes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -323,11 +355,18 @@ class Endpoints:
 
 @dataclass
 class State:
-    """The old cloud. ``osapi_max_limit`` is Nova's largest page; ``token_cache_s`` is how long Nova and Glance go on
-    believing a token that Keystone has revoked meanwhile."""
+    """The old cloud.
+
+    :param cloud: the name under which its guests appear on the shared layer 2 and its services in the lab's log.
+    :param osapi_max_limit: Nova's largest page.
+    ``quota_drift``: by how much Nova's own count of a project's use is wrong.
+
+    :param token_cache_s: how long Nova and Glance go on believing a token that Keystone has revoked meanwhile.
+    """
 
     world: World
     release: Release
+    cloud: str = "source"
     seed: int = 20140417
     osapi_max_limit: int = 1000
     token_life_s: int = 86400
@@ -351,15 +390,25 @@ class State:
     hosts: dict[str, Host] = field(default_factory=dict)
     aggregates: dict[int, Aggregate] = field(default_factory=dict)
     quotas: dict[str, dict[str, int]] = field(default_factory=dict)
+    quota_drift: dict[str, dict[str, int]] = field(default_factory=dict)
     server_groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     migrations: list[dict[str, Any]] = field(default_factory=list)
     deleted_image_ids: set[str] = field(default_factory=set)
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    read_hash: Callable[[User], str | None] | None = None  # what somebody wrote into the database
+    limiter: RateLimiter = field(init=False)
     _counters: dict[str, int] = field(default_factory=dict)
     _random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
+        scale = self.world.timing.scale
+        self.limiter = RateLimiter(self.release.rate_limits, on=self.release.rate_limited, scale=scale)
+
+    def reseed(self, seed: int) -> None:
+        """Begin another sequence of ids."""
+        self.seed = seed
+        self._random.seed(seed)
 
     def new_uuid(self) -> str:
         """A new id with dashes; the same sequence in every lab with the same seed."""
@@ -380,7 +429,7 @@ class State:
 
     def image_path(self, image_id: str) -> Path:
         """Where an image's bytes are."""
-        return Path(self.world.dir) / "glance" / image_id
+        return Path(self.world.dir) / f"{self.cloud}-glance" / image_id
 
     def run(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         """Carry on ``work`` in the background; a newer task with the same key replaces the older one."""

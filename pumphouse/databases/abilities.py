@@ -1,0 +1,99 @@
+"""Which password hashes a Keystone can read: tried out on it, since no API and no version number tells.
+
+A current Keystone reads bcrypt, scrypt and pbkdf2, and dies on anything else in the middle of a login: the connection
+ends without an answer (seen on Keystone 30), so that a user with such a hash is locked out for good. One of before
+Rocky reads 2014's sha512_crypt as well.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pumphouse.databases.hashes import new_hash, scheme_name
+from pumphouse.databases.keystone import KeystoneDatabase
+from pumphouse.errors import CloudAuthError, CloudError, DatabaseError
+
+if TYPE_CHECKING:
+    from pumphouse.clouds.api import Cloud
+
+#: What the throw-away users' names begin with; the time of their making follows.
+PREFIX = "pumphouse-probe-"
+_LEFT_BEHIND_AFTER_S = 3600
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a Keystone reads hashes of one scheme, and what was seen."""
+
+    accepted: bool
+    evidence: str
+
+
+def try_schemes(
+    cloud: Cloud, database: KeystoneDatabase, idents: Iterable[str], *, now: Callable[[], float] = time.time
+) -> dict[str, Verdict]:
+    """Make a user without any role, give it a hash of each scheme in turn, log in, remove it (changes destination).
+
+    Throw-away users that an interrupted trial left behind more than an hour ago are removed too.
+
+    :param idents: schemes as :attr:`PasswordHash.ident` names them.
+    :raises CloudError: when no user can be made, or one with a password that Keystone itself has hashed cannot log in.
+    :raises DatabaseError: when the database cannot be written, or is not this Keystone's.
+    """
+    wanted = sorted(set(idents))
+    if not wanted:
+        return {}
+    for user in cloud.identity.list_users():
+        made_at = user.name.removeprefix(PREFIX).partition("-")[0]
+        is_ours = user.name.startswith(PREFIX) and made_at.isdecimal()
+        if is_ours and now() - int(made_at) > _LEFT_BEHIND_AFTER_S:
+            cloud.identity.delete_user(user.id)
+    password = secrets.token_urlsafe(24)
+    user_id = cloud.identity.create_user(
+        f"{PREFIX}{int(now())}-{secrets.token_hex(4)}",
+        password=password,
+        description="tries which password hashes this Keystone reads; removed at once",
+    ).id
+    try:
+        if not cloud.accepts_password(user_id, password):
+            raise CloudError(
+                f"Cloud '{cloud.name}': a new user cannot log in, even with a password set through the API.",
+                remedy="look into Keystone's log; until then no password hash is carried.",
+            )
+        present = database.hash_of(user_id)
+        if present is None:
+            raise DatabaseError(
+                f"Database {database} does not know user {user_id}, which cloud '{cloud.name}' has just made.",
+                remedy="correct destination.databases.keystone in site.yaml: it is another Keystone's.",
+            )
+        verdicts = {}
+        for ident in wanted:
+            try:
+                tried = new_hash(ident, password)
+            except DatabaseError as error:
+                verdicts[ident] = Verdict(accepted=False, evidence=error.message)
+                continue
+            database.replace_hash(user_id, tried, instead_of=present.digest)
+            present = tried
+            verdicts[ident] = _try(cloud, user_id, password, ident)
+        return verdicts
+    finally:
+        cloud.identity.delete_user(user_id)
+
+
+def _try(cloud: Cloud, user_id: str, password: str, ident: str) -> Verdict:
+    with_it = f"a login with a {scheme_name(ident)} hash at {cloud.name}"
+    try:
+        right = cloud.accepts_password(user_id, password)
+        wrong = right and cloud.accepts_password(user_id, secrets.token_urlsafe(24))
+    except CloudAuthError as error:
+        return Verdict(accepted=False, evidence=f"{with_it} was refused: {error.message}")
+    except CloudError as error:
+        return Verdict(accepted=False, evidence=f"{with_it} got no usable answer ({type(error).__name__})")
+    if wrong:
+        return Verdict(accepted=False, evidence=f"{with_it} works with any password")
+    return Verdict(accepted=right, evidence=f"{with_it} {'works' if right else 'was refused'}")

@@ -1,0 +1,169 @@
+"""Planning a server's cutover: stop, boot, floating IPs, settle; and what keeps it from moving."""
+
+from __future__ import annotations
+
+from pumphouse.model import Server
+from pumphouse.plan.draft import Draft
+from pumphouse.plan.flavors import add_flavor
+from pumphouse.plan.groups import groups_of
+from pumphouse.plan.identity import acting
+from pumphouse.plan.model import Note
+from pumphouse.plan.nova_network import is_nova
+from pumphouse.plan.passwords import add_secret
+from pumphouse.plan.ports import add_floating_ips, add_port, fixed_ips, networks_of, nics, port_id, port_name
+from pumphouse.plan.resources import add_keypair
+from pumphouse.plan.snapshot import add_root, add_snapshot
+from pumphouse.plan.states import SHELVED, root_image, treatment
+from pumphouse.plan.user_data import user_data_param
+from pumphouse.plan.zones import zone_for
+
+
+def add_server(draft: Draft, server: Server) -> None:
+    """The steps of one server, and what stands in their way as findings."""
+    label = f"server {server.name}"
+    image_id = root_image(draft.source, server)
+    if not _check_state(draft, server, image_id):
+        return
+    fate = treatment(server.status)
+    who, who_needs = acting(draft, server)
+    flavor = add_flavor(draft, server)
+    root = add_root(draft, server, image_id)
+    zone = zone_for(draft, server)
+    keypair, key_name = add_keypair(draft, server, who, who_needs)
+    groups = groups_of(draft, server, networks_of(draft, server))
+    fixed, interfaces = fixed_ips(server), nics(server)
+    ports = [port for nic in interfaces if (port := add_port(draft, server, nic, groups))]
+    if not fixed:
+        draft.block(
+            "no-address",
+            label,
+            "it has no fixed IP, so its identity on the network cannot be kept.",
+            "leave it out.",
+        )
+    if len(fixed) != len(server.addresses):
+        draft.block(
+            "ipv6-not-carried",
+            label,
+            f"its IPv6 addresses stay behind: {', '.join(a.address for a in server.addresses if a not in fixed)}.",
+            "accept `ipv6-not-carried` to move it with its IPv4 addresses alone, or leave it out.",
+        )
+    if flavor is None or root is None or not ports or len(ports) != len(interfaces):
+        return
+    address = fixed[0].address
+    ahead = [port for port in ports if draft.steps[port].phase == "prepare"]
+    ready = [flavor, *root.ready, *ahead, *who_needs, *([keypair] if keypair else [])]
+    ready += [f"security-group-rules:{group}" for group in groups]
+    ready += [key for key in (f"quota:{server.project_id}",) if key in draft.steps]
+    ready += add_secret(draft, server, who)
+    stop = draft.add(
+        f"stop:{server.id}",
+        phase="cutover",
+        changes="source",
+        title=f"stop {server.name} at the source" if fate.stopped_by_us else f"leave {server.name} {server.status}",
+        needs=tuple(ready),
+        params={
+            "server_id": server.id,
+            "name": server.name,
+            "address": address,
+            "rests": list(fate.rests),
+            "locked": server.locked,
+        },
+        server_id=server.id,
+        undo="started again" if fate.stopped_by_us else f"left {server.status}",
+    )
+    boot = draft.add(
+        f"boot:{server.id}",
+        phase="cutover",
+        title=f"boot {server.name} at the destination",
+        needs=(stop, *ready, *ports, *((add_snapshot(draft, server, stop, root),) if root.by_snapshot else ())),
+        params={
+            **who,
+            "source_id": server.id,
+            "name": server.name,
+            "rests": list(fate.rests),
+            "locked": server.locked,
+            "flavor_id": server.flavor_id,
+            "image_id": root.image_id,
+            "availability_zone": zone,
+            "port_ids": [port_id(server, nic[0].address) for nic in interfaces],
+            "addresses": [{"address": a.address, "mac": None if is_nova(draft) else a.mac} for a in fixed],
+            "security_group_ids": groups,
+            "key_name": key_name,
+            "metadata": dict(sorted(server.metadata.items())),
+            "config_drive": server.config_drive,
+            **user_data_param(draft, server),
+        },
+        server_id=server.id,
+        undo="deleted",
+    )
+    floating = add_floating_ips(draft, server, stop)
+    draft.add(
+        f"settle:{server.id}",
+        phase="cutover",
+        title=f"{server.name} serves at the destination",
+        needs=(boot, *floating),
+        params={
+            **who,
+            "source_id": server.id,
+            "name": server.name,
+            "rests": list(fate.rests),
+            "arrives": fate.arrives,
+            "locked": server.locked,
+            "address": address,
+            "floating_ips": sorted(server.floating_ips),
+            "metadata": dict(sorted(server.metadata.items())),
+        },
+        server_id=server.id,
+        undo="nothing of its own",
+    )
+
+
+def _check_state(draft: Draft, server: Server, image_id: str | None) -> bool:
+    """Say what keeps a server from moving; False when its state does not allow any steps."""
+    label = f"server {server.name}"
+    fate = treatment(server.status)
+    why = f" Nova says: {server.fault}" if server.fault else ""
+    disk_kept = server.status in SHELVED and image_id != server.image_id
+    if disk_kept:
+        draft.notes.append(Note(label, "is shelved: its copy is built from the image of its disk and arrives stopped"))
+    elif fate.code:
+        draft.block(fate.code, label, f"({server.id}) {fate.why}{why}", fate.remedy)
+    if fate.moves and not fate.stopped_by_us:
+        draft.notes.append(
+            Note(label, f"is {server.status}: its copy runs until verified, since Nova makes none without a start")
+        )
+    if fate.moves and server.locked is None:
+        draft.notes.append(Note("locks", "this release's API does not tell who locked a server: all arrive unlocked"))
+    if server.task_state is not None:
+        draft.block(
+            "server-busy",
+            label,
+            f"({server.id}) has task {server.task_state} under way, or is stuck in it.",
+            "wait for it, or reset its state in the source; then take the inventory again.",
+        )
+    if server.volume_ids:
+        draft.block(
+            "server-volumes",
+            label,
+            f"({server.id}) has volumes attached ({', '.join(server.volume_ids)}): only ephemeral servers move.",
+            "detach the volumes, or leave the server out.",
+        )
+    moved = [p.server_id for p in draft.destination.ports_named(port_name(server)) if p.server_id]
+    if moved:
+        draft.block(
+            "already-moved",
+            label,
+            f"({server.id}) has a copy at {draft.destination.facts.cloud} already, {moved[0]}.",
+            "leave it out; go on with the plan that moved it, or roll that back first.",
+        )
+    down = [
+        s for s in draft.source.services if s.binary == "nova-compute" and s.host == server.host and s.state != "up"
+    ]
+    if down and server.status == "ACTIVE":
+        draft.block(
+            "host-down",
+            label,
+            f"({server.id}) is on {server.host}, whose nova-compute is down: a stop would never end.",
+            "bring the host's nova-compute back, or evacuate the server first.",
+        )
+    return fate.moves

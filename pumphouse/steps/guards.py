@@ -1,0 +1,72 @@
+"""What must hold before a server's source starts again or its copy loses anything; and times in the journal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pumphouse.errors import StepError
+from pumphouse.model import Server
+from pumphouse.steps.base import MARKER, Context
+
+#: Between two looks at a source whose task is waited for.
+TASK_POLL_S = 0.2
+
+
+def require_no_copy(ctx: Context, server: Server) -> None:
+    """Starting a source while its copy is there would make two live copies, whatever the journal says."""
+    project_id = ctx.journal.mapping("project", server.project_id)
+    if project_id is None:
+        return
+    moved = ctx.journal.mapping("server", server.id)
+    copies = [
+        found.id
+        for found in ctx.destination.compute.list_servers(project_id=project_id, name=server.name)
+        if found.metadata.get(MARKER) == server.id
+    ]
+    if moved is not None and moved not in copies and ctx.destination.compute.find_server(moved) is not None:
+        copies.append(moved)
+    if copies:
+        raise StepError(
+            f"Server {server.name} ({server.id}) is not started at {ctx.source.name}: its copy {', '.join(copies)} is "
+            f"still at {ctx.destination.name}.",
+            remedy="run the roll back again; it deletes the copy first.",
+        )
+
+
+def require_source(ctx: Context, source_id: str) -> None:
+    """Before the destination's copy loses anything: there must be a source to go back to.
+
+    A task that is under way is waited for: another step of the same roll back may just be starting the source.
+
+    :raises StepError: when the source is gone or being deleted, or its task does not end in ``action_timeout_s``.
+    """
+    end = time.monotonic() + ctx.site.action_timeout_s
+    while True:
+        source = ctx.source.compute.find_server(source_id)
+        if source is not None and source.task_state is None:
+            return
+        if source is None or source.task_state == "deleting" or time.monotonic() > end:
+            break
+        time.sleep(TASK_POLL_S)
+    state = "gone" if source is None else f"busy (task {source.task_state})"
+    raise StepError(
+        f"Server {source_id} of {ctx.source.name} is {state}: its copy at {ctx.destination.name} stays as it is.",
+        remedy="keep the copy if the source is gone or being deleted; otherwise wait for the task, then run again.",
+    )
+
+
+def one_of(allowed: Sequence[str], found: str | None) -> tuple[str | None, str | None]:
+    """(expected, found) for :func:`pumphouse.steps.base.expect`, where any of several states will do."""
+    return (found if found in allowed else allowed[0]), found
+
+
+def iso(at: float | None) -> str | None:
+    """A Unix time as the journal keeps it: ISO 8601 in UTC."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def unix(at: str | None) -> float | None:
+    """What :func:`iso` wrote, as Unix time."""
+    return None if at is None else datetime.fromisoformat(at).timestamp()

@@ -1,0 +1,32 @@
+"""``python -m tests.lab``: how many recorded operations the lab answers as the recorded cloud did, per release."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.lab.replaying import replay
+from tests.lab.test_conformance import RECORDINGS
+
+
+async def main() -> int:
+    """Replay everything; exit code 1 when an answer differs."""
+    differing = 0
+    for release, recording in RECORDINGS.items():
+        facts, wrong = recording.facts, 0
+        for fact in facts:
+            with tempfile.TemporaryDirectory() as folder:
+                lines = await replay(recording, fact, Path(folder))
+            wrong += bool(lines)
+            for line in lines:
+                print(f"{release} {fact['n']} {fact['method']} {fact['path']}: {line}")
+        in_full = sum(1 for fact in facts if fact["n"] not in recording.unlike)
+        print(f"{release}: {len(facts) - wrong}/{len(facts)} operations conformant, {in_full} of them compared in full")
+        differing += wrong
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

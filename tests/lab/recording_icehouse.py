@@ -1,0 +1,97 @@
+"""How to replay the Icehouse recording."""
+
+from __future__ import annotations
+
+from pumphouse.lab.source.nova_network import add_floating_range
+from pumphouse.lab.source.state import Project
+from tests.lab.replaying import (
+    STOPPED,
+    Caller,
+    Prepare,
+    Recording,
+    busy_on_a_dead_host,
+    clear,
+    compute2_is_down,
+    drop_server,
+    floating_on_mig1,
+    granted,
+    group_eight,
+    image_is_queued,
+    no_network,
+    no_rules,
+    not_granted,
+    other_password,
+    quota,
+    rename,
+    second_address,
+    server_is,
+)
+
+UNLIKE = {404: "the refusal quotes the schema, whose descriptions are the lab's own"}
+CALLERS: dict[int, Caller] = {
+    12: ("alice", "alpha"),
+    39: ("admin", "beta"),
+    153: ("carol", "gamma"),
+    184: ("alice", "alpha"),
+    410: ("carol", "gamma"),
+}
+BAD_TOKENS = (297, 370, 372)
+PAGE_SIZE = {379: 3, 380: 3}
+PREPARE: dict[int, Prepare] = {
+    2: rename("project", "alpha"),
+    3: rename("user", "alice"),
+    4: rename("user", "dave"),
+    6: rename("role", "operator"),
+    7: not_granted,
+    11: image_is_queued("ubuntu-raw-v2"),
+    13: rename("flavor", "p1.private"),
+    15: lambda site: site.state.flavors[site.id("flavor", "p1.private")].access.clear(),
+    16: clear("flavors", "42"),
+    18: no_network("novanetwork"),
+    20: clear("floating_ips"),
+    23: clear("aggregates"),
+    24: lambda site: site.state.aggregates[1].hosts.clear(),
+    26: clear("keypairs"),
+    28: clear("groups"),
+    29: no_rules,
+    30: no_rules,
+    35: drop_server("db1"),
+    42: server_is("app1", vm_state="building", addresses=[]),
+    44: server_is("job1", vm_state="active", power_state=1),
+    78: other_password,
+    102: other_password,
+    122: image_is_queued("sdk-up1"),
+    170: lambda site: site.state.projects.update(x=Project("x", "tmp-t")),
+    178: granted,
+    179: granted,
+    218: rename("flavor", "sdk.f"),
+    292: group_eight,
+    299: drop_server("mig1"),
+    313: server_is("mig1", **STOPPED),
+    314: server_is("mig1", **STOPPED),
+    315: server_is("mig1", **STOPPED),
+    316: server_is("mig1", **STOPPED),
+    318: server_is("mig1", vm_state="suspended", power_state=4),
+    320: server_is("mig1", vm_state="paused", power_state=3),
+    327: server_is("mig1", task_state="image_snapshot_pending"),
+    333: server_is("mig1", vm_state="resized"),
+    334: server_is("mig1", vm_state="resized"),
+    335: server_is("mig1", vm_state="resized"),
+    337: server_is("mig1", flavor_id="2"),
+    342: floating_on_mig1,
+    347: second_address,
+    350: server_is("mig1", security_groups=["default", "tmpsg"]),
+    355: server_is("mig1", vm_state="shelved_offloaded", power_state=4),
+    363: quota(instances=1),
+    365: quota(floating_ips=0),
+    366: quota(key_pairs=0),
+    367: quota(metadata_items=1),
+    368: quota(security_groups=1),
+    375: compute2_is_down,
+    376: compute2_is_down,
+    378: busy_on_a_dead_host,
+    394: lambda site: add_floating_range(site.state, "172.26.0.8/30", "tmp", "lo"),
+    398: no_network("second"),
+}
+
+RECORDING = Recording("icehouse", CALLERS, BAD_TOKENS, PREPARE, PAGE_SIZE, UNLIKE)

@@ -1,0 +1,289 @@
+"""The summary on a record's first screen: what an auditor asks, whatever became of the run."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+
+from pumphouse.journal import Journal
+from pumphouse.plan.model import Plan
+from pumphouse.records import read_manifest, verify_manifest
+from pumphouse.records.archive import FolderArchive
+from pumphouse.records.compare import summary_of
+from pumphouse.records.hold import take_hold
+from pumphouse.records.pages import render_archive
+from pumphouse.records.sheet import Sheet, Template
+from pumphouse.records.store import LONG_OUTPUT_CHARS, default_policy
+from pumphouse.runner import run_notebook
+from pumphouse.session.byhand import RunByHand
+from pumphouse.session.closing import Closing
+from pumphouse.session.recover import recover_lost_runs
+from pumphouse.session.story import tell_story
+from pumphouse.site import Site
+from tests.core.making import make_plan, make_step, plan_server
+from tests.runner.making import inventory, make_site, read_record, write_template
+
+CLOUDS = [
+    {"cloud": "old", "auth_url": "http://old:5000/v2.0", "release": "icehouse", "region": "one"},
+    {"cloud": "new", "auth_url": "http://new:5000/v3", "release": None, "region": "two"},
+]
+EVIDENCE = {
+    "stop": {"status": "SHUTOFF"},
+    "boot": {"id": "made-1", "host": "new-7", "addresses": {"10.10.0.11": "fa:16"}},
+    "settle": {"status": "ACTIVE", "host": "new-7", "downtime_s": 2.5},
+}
+
+
+def move() -> Plan:
+    web = plan_server("web1")
+    steps = [
+        make_step(f"{kind}:{web.id}", phase="cutover", server_id=web.id, title=f"{kind} web1", undo="taken back")
+        for kind in ("stop", "boot", "settle")
+    ]
+    return make_plan(*steps, servers=(web,))
+
+
+def journalled(journal: Journal, run_id: str, plan: Plan, *, until: str = "settle", fails_once: bool = True) -> None:
+    """A run that moved a server, as far as it came."""
+    journal.save_plan(plan.hash, kind=plan.kind, selection_digest=plan.selection_digest, document=plan.document)
+    journal.set_plan_state(plan.hash, "started")
+    now = datetime.now(UTC)
+    facts = {"approved_by": "rita", "approved_at": (now - timedelta(hours=1)).isoformat(), "reason": "window"}
+    journal.write(run_id, "", "@bind", "bound", {"change": "CHG-1042", "operator": "ada", "clouds": CLOUDS})
+    journal.write(run_id, plan.hash, "@check", "checked", {"counts": {"warn": 2}, "accepted": ["root-disk"]})
+    approval = facts | {"ticket": "CHG-1042", "operator": "ada", "same_person": False}
+    journal.write(run_id, plan.hash, "@approval", "approved", approval)
+    for step in plan.steps:
+        journal.write(run_id, plan.hash, step.key, "intent", {"absent": True})
+        if fails_once and step.kind == "boot":
+            journal.write(run_id, plan.hash, step.key, "failed", {"error": "503 from nova", "type": "ApiError"})
+            journal.write(run_id, plan.hash, step.key, "intent", {"absent": True})
+        if step.kind == until != "settle":
+            return
+        done = {"id": "made-1", "requests": [f"compute POST req-{step.kind}"], "downtime_s": 2.5, "answers": True}
+        journal.write(run_id, plan.hash, step.key, "done", done)
+        journal.write(run_id, plan.hash, step.key, "verified", {"evidence": EVIDENCE[step.kind]})
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(tmp_path / "site")
+
+
+def begin_run(journal: Journal, record: str | None = None) -> str:
+    return journal.start_run(
+        notebook="notebooks/03.ipynb", template_digest="ab" * 32, parameters={"projects": ["acme"]}, operator="ada",
+        record=record,
+    )  # fmt: skip
+
+
+def closed(site: Site, *, result: str = "succeeded", until: str = "settle", signer: Any = None) -> Any:
+    """A run by the runner that came so far, closed; its record."""
+    journal = Journal.open(site.journal_url)
+    run_id = begin_run(journal, "r.ipynb")
+    journalled(journal, run_id, move(), until=until)
+    sheet = Sheet(run_id, Template("notebooks/03.ipynb", "ab" * 32, "cd" * 20, dirty=True), "ada", datetime.now(UTC))
+    site.records_dir.mkdir(parents=True, exist_ok=True)
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("moved = 1", id="act")])
+    nbformat.write(book, site.records_dir / "r.ipynb")
+    _, problem = Closing(journal, site, default_policy(site), signer, stem="r").close(sheet.ended(result))
+    journal.close()
+    assert problem == ""
+    assert verify_manifest(site.records_dir) == []
+    return read_record(site.records_dir / "r.ipynb")
+
+
+def facts_of(record: Any) -> dict[str, str]:
+    return dict(record["metadata"]["pumphouse"]["facts"])
+
+
+def test_an_auditors_questions_are_answered_on_the_first_screen(site: Site) -> None:
+    record = closed(site)
+    facts = facts_of(record)
+    assert facts["Request"] == "change CHG-1042"
+    assert facts["Run by"] == "ada"
+    assert facts["Approval"].startswith("rita at ")
+    assert "(before the start, not the operator), ticket CHG-1042: window" in facts["Approval"]
+    assert f"3 of 3 steps verified, started; hash {move().hash}" in facts["Plan"]
+    assert facts["Clouds"] == "old at http://old:5000/v2.0 (icehouse, one) → new at http://new:5000/v3 (two)"
+    assert (
+        facts["Template"]
+        == "notebooks/03.ipynb, SHA-256 abababababababab…, commit cdcdcdcdcdcd with uncommitted changes"
+    )
+    assert facts["Servers"] == "1 moved"
+    assert facts["Downtime"] == "1 measured: median 2.5 s, longest 2.5 s"
+    assert facts["Findings"] == "2 warn; accepted: root-disk"
+    assert "3 of 3 steps in effect can be undone. Run 05-roll-back-move.ipynb with selection dddd" in facts["Back-out"]
+    assert facts["Seal"] == "chained in the manifest, not signed"
+    top, bottom = record["cells"][0]["source"], record["cells"][-1]["source"]
+    assert "- boot web1: failed first (503 from nova), then done." in top
+    assert "- Findings accepted by the operator: root-disk." in top
+    assert "- The template had changes that are in no commit." in top
+    row = ["web1", "acme", "moved", "ACTIVE, node-1, 10.10.0.11", "ACTIVE, new-7, source SHUTOFF, 10.10.0.11", "host"]
+    assert f"| {' | '.join(row)} | 2.5 | yes |" in top
+    assert bottom.startswith("## Steps of this run (3)")
+    assert "compute POST req-settle" in bottom
+
+
+@pytest.mark.parametrize(("result", "until"), [("failed", "boot"), ("aborted", "boot"), ("interrupted", "stop")])
+def test_a_run_that_broke_off_is_told_as_far_as_it_came(site: Site, result: str, until: str) -> None:
+    record = closed(site, result=result, until=until)
+    assert record["cells"][0]["source"].startswith(f"# Result: {result}\n")
+    facts = facts_of(record)
+    assert "rita" in facts["Approval"]
+    assert "begun, outcome unknown" in facts["Steps"]
+    assert "web1" in record["cells"][0]["source"]
+    assert "outcome" in record["cells"][-1]["source"] or "intent" in record["cells"][-1]["source"]
+
+
+def test_other_tools_show_it_too(site: Site) -> None:
+    """As nbviewer does: nbconvert's own template, nothing of ours."""
+    page, _ = HTMLExporter().from_notebook_node(closed(site))
+    assert "Result: succeeded" in page
+    assert "CHG-1042" in page
+
+
+def test_side_files_tell_the_same_to_machines(site: Site) -> None:
+    closed(site)
+    folder = site.records_dir / "r.files"
+    assert {file.name for file in folder.iterdir()} == {
+        "journal.jsonl",
+        "summary.json",
+        f"plan-{move().hash[:16]}.json",
+    }
+    rows = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    assert rows[0]["run"]["operator"] == "ada"
+    assert [row["event"] for row in rows[1:4]] == ["bound", "checked", "approved"]
+    plan = json.loads((folder / f"plan-{move().hash[:16]}.json").read_text())
+    assert Plan.from_document({key: value for key, value in plan.items() if key != "hash"}).hash == plan["hash"]
+    (entry,) = read_manifest(site.records_dir)
+    told = summary_of(FolderArchive(site.records_dir), entry)
+    assert told["story"]["servers"][0]["after"]["host"] == "new-7"
+    assert (entry.change, entry.projects, entry.plans) == ("CHG-1042", ("acme",), (move().hash,))
+
+
+def test_who_approves_his_own_plan_is_named(site: Site) -> None:
+    journal = Journal.open(site.journal_url)
+    run_id = begin_run(journal)
+    plan = move()
+    journal.save_plan(plan.hash, kind="move", selection_digest=plan.selection_digest, document=plan.document)
+    late = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    facts = {"approved_by": "ada", "approved_at": late, "reason": "x", "ticket": "", "same_person": True}
+    journal.write(run_id, plan.hash, "@approval", "approved", facts)
+    told = tell_story(journal, run_id)
+    journal.close()
+    assert told["deviations"][0] == "ada approved the plan and ran it: nobody else looked at it."
+    assert "after the run began" in told["deviations"][1]
+    assert told["approvals"][0]["before_start"] is False
+
+
+def test_a_plan_that_another_run_began_is_a_deviation(site: Site) -> None:
+    journal = Journal.open(site.journal_url)
+    plan = move()
+    first = begin_run(journal)
+    journal._now = lambda: datetime.now(UTC) + timedelta(seconds=5)
+    second = begin_run(journal)
+    journalled(journal, first, plan, until="boot")
+    journalled(journal, second, plan)
+    told = tell_story(journal, second)
+    journal.close()
+    assert f"Plan {plan.hash[:12]} was begun by run {first} and taken up again." in told["deviations"]
+
+
+def test_a_run_by_hand_leaves_a_record(site: Site) -> None:
+    journal = Journal.open(site.journal_url)
+    run = RunByHand.start(journal, site, notebook="03-move-servers", change="CHG-7", operator="ada")
+    journalled(journal, run.id, move())
+    assert recover_lost_runs(journal, site) == []  # it is alive
+    run.end("succeeded")
+    run.end("succeeded")
+    (entry,) = read_manifest(site.records_dir)
+    assert (entry.run_id, entry.result, entry.record) == (run.id, "succeeded", f"{run.id}.ipynb")
+    record = read_record(site.records_dir / f"{run.id}.ipynb")
+    assert "begun by hand" in record["cells"][1]["source"]
+    assert facts_of(record)["Servers"] == "1 moved"
+    assert (site.records_dir / f"{run.id}.files" / "journal.jsonl").exists()
+    assert verify_manifest(site.records_dir) == []
+    assert list((site.records_dir / ".runs").iterdir()) == []
+    journal.close()
+
+
+def test_a_notebook_that_was_simply_closed_is_listed_by_the_next_start(site: Site) -> None:
+    journal = Journal.open(site.journal_url)
+    lost = RunByHand.start(journal, site, notebook="03-move-servers", change="CHG-7", operator="ada")
+    run_id = lost.id
+    journalled(journal, run_id, move(), until="boot")
+    del lost
+    after = RunByHand.start(journal, site, notebook="01-inventory", change="", operator="bert")
+    after.end("succeeded")
+    assert [(e.run_id, e.result) for e in read_manifest(site.records_dir)] == [
+        (run_id, "interrupted"),
+        (after.id, "succeeded"),
+    ]
+    assert journal.get_run(run_id).result == "interrupted"
+    record = read_record(site.records_dir / f"{run_id}.ipynb")
+    assert record["cells"][0]["source"].startswith("# Result: interrupted\n")
+    assert "begun, outcome unknown" in facts_of(record)["Steps"]
+    assert verify_manifest(site.records_dir) == []
+    journal.close()
+
+
+def test_a_runbook_that_was_lost_is_listed_too(site: Site) -> None:
+    journal = Journal.open(site.journal_url)
+    run_id = begin_run(journal)
+    hold = take_hold(site.records_dir, run_id)
+    hold.keep = True
+    hold.let_go()
+    assert recover_lost_runs(journal, site) == [run_id]
+    assert [(e.run_id, e.result, e.record) for e in read_manifest(site.records_dir)] == [(run_id, "interrupted", None)]
+    journal.close()
+
+
+def test_a_story_that_cannot_be_told_does_not_keep_the_run_from_being_sealed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise KeyError("host")
+
+    monkeypatch.setattr("pumphouse.session.closing.tell_story", broken)
+    outcome = run_notebook(write_template(site.path.parent / "t.ipynb"), {}, site)
+    assert outcome.result == "succeeded"
+    assert "could not be told from the journal: KeyError" in read_record(outcome.record)["cells"][0]["source"]
+    assert verify_manifest(site.records_dir) == []
+
+
+def test_long_outputs_go_to_side_files(site: Site) -> None:
+    lines = LONG_OUTPUT_CHARS // 10
+    source = "\n".join(
+        [
+            "from IPython.display import display",
+            f"print('\\n'.join(f'line {{n:06}}' for n in range({lines})))",
+            "rows = ''.join(f'<tr><td>cell {n:06}</td></tr>' for n in range(4000))",
+            "html = f'<table><thead><tr><th>a</th></tr></thead><tbody>{rows}</tbody></table>'",
+            "text = '\\n'.join(f'row {n:06} of text' for n in range(4000))",
+            "display({'text/plain': text, 'text/html': html}, raw=True)",
+        ]
+    )
+    outcome = run_notebook(write_template(site.path.parent / "t.ipynb", *inventory(source)), {}, site)
+    assert outcome.result == "succeeded", outcome.detail
+    assert outcome.record is not None
+    record = read_record(outcome.record)
+    said, table = (output for cell in record["cells"] for output in cell.get("outputs", []) if len(str(output)) > 5000)
+    assert said["text"].startswith("line 000000\n")
+    assert said["text"].endswith(f"line {lines - 1:06}\n")
+    assert f"{lines:,} lines" in said["text"]
+    assert table["data"]["text/html"].count("<tr>") == 1 + 100 + 1
+    assert "and 3,900 more rows" in table["data"]["text/html"]
+    folder = site.records_dir / f"{outcome.record.stem}.files"
+    whole = sorted(file for file in folder.iterdir() if file.name.startswith("output-"))
+    assert [file.read_text().count("\n") for file in whole] == [lines, 3999]
+    assert outcome.record.stat().st_size < 60_000
+    assert verify_manifest(site.records_dir) == []
+    page = render_archive(FolderArchive(site.records_dir), site.path.parent / "www")
+    assert "3,900 more rows" in (page.parent / f"{outcome.record.stem}.html").read_text()

@@ -1,8 +1,8 @@
 """An archive in a bucket that speaks S3 (Amazon's, MinIO, Ceph, …), through papermill's own S3 handler and boto3.
 
 The chain is an object a line below ``MANIFEST/``, named by its number and written with ``If-None-Match: *``: of several
-machines that append at once exactly one gets each number, the others build on it and try again. No object is ever
-replaced, so a bucket with object lock keeps what was written even from its owner. Needs boto3 (``pip install
+machines that append at once exactly one gets each number, the others build on it and try again. No line is ever
+replaced, so a bucket with object lock keeps the chain even from its owner. Needs boto3 (``pip install
 pumphouse[s3]``), which takes credentials, region and endpoint from its usual places (``AWS_…`` variables, profiles).
 """
 

@@ -25,7 +25,7 @@ from pumphouse.runner import run_notebook
 from tests.records.sealing import TIMES
 from tests.runner.making import inventory, make_site, write_template
 
-PROCESSES, RUNS_EACH = 4, 5
+PROCESSES, RUNS_EACH = int(os.environ.get("PUMPHOUSE_APPENDERS", "3")), 6
 APPENDER = """
 import sys
 from pathlib import Path

@@ -6,6 +6,7 @@ from playwright.sync_api import Page
 
 _FAULTS = """(longest) => {
   const faults = [];
+  for (const folded of document.querySelectorAll('details:has(div.ph)')) folded.open = true;
   for (const box of document.querySelectorAll('div.ph div.ph-s')) {
     if (!box.offsetParent) continue;
     const title = box.closest('div.ph').querySelector('.ph-title')?.innerText ?? '?';

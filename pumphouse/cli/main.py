@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from pumphouse.approval import approve
+from pumphouse.checks.releases import describe
 from pumphouse.errors import PlanError
 from pumphouse.findings import Finding, blocking
 from pumphouse.inventory import BUILDERS
@@ -23,7 +24,6 @@ from pumphouse.runner.options import json_option, one_paragraph, site_option
 from pumphouse.runner.records_cli import records_group
 from pumphouse.session import begin, make_report
 from pumphouse.site import load_site
-from pumphouse.support import describe
 
 #: Digits of a plan's hash that an approval must name at least.
 HASH_DIGITS = 6

@@ -122,7 +122,7 @@ def _check_state(draft: Draft, server: Server, image_id: str | None) -> bool:
     """Say what keeps a server from moving; False when its state does not allow any steps."""
     label = f"server {server.name}"
     fate = treatment(server.status)
-    why = f" Nova says: {server.fault}" if server.fault else ""
+    why = f" Nova says: {server.fault.strip()}" if server.fault else ""
     disk_kept = server.status in SHELVED and image_id != server.image_id
     if disk_kept:
         draft.notes.append(Note(label, "is shelved: its copy is built from the image of its disk and arrives stopped"))

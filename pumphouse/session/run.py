@@ -13,7 +13,9 @@ from pathlib import Path
 
 from pumphouse import approval as approvals
 from pumphouse.checks import check_plan, check_site
-from pumphouse.checks_network import check_network_quotas
+from pumphouse.checks.images import check_images, check_records
+from pumphouse.checks.network_quotas import check_network_quotas
+from pumphouse.checks.survey import survey_files
 from pumphouse.clouds import connect, connect_site
 from pumphouse.clouds.api import Cloud
 from pumphouse.databases import Databases, Verdict, read_facts
@@ -21,7 +23,6 @@ from pumphouse.errors import ApprovalMissing, ChecksFailed, CloudError, JournalE
 from pumphouse.executor import Execution, execute
 from pumphouse.fileio import write_atomic
 from pumphouse.findings import Finding, accept, ordered, require_none_blocking
-from pumphouse.imagechecks import check_images, check_records
 from pumphouse.inventory import Inventory, Snapshot, take_snapshot
 from pumphouse.journal import Journal, StepState
 from pumphouse.model import Keypair
@@ -38,7 +39,6 @@ from pumphouse.session.notes import note_binding, note_findings, note_plan
 from pumphouse.session.report import Report, make_report
 from pumphouse.site import Site, load_site
 from pumphouse.steps import STEPS, Context
-from pumphouse.survey import survey_files
 
 #: Environment variable by which the runner hands its run to the notebook that it executes.
 RUN_ID_VARIABLE = "PUMPHOUSE_RUN_ID"

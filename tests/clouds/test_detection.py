@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from pumphouse.checks import check_site
+from pumphouse.checks.releases import describe
 from pumphouse.clouds import OpenStackCloud, connect, connect_site
 from pumphouse.clouds.abilities import rate_limits
 from pumphouse.clouds.parse import Doc
@@ -22,7 +23,6 @@ from pumphouse.errors import ChecksFailed, CloudError, SiteError
 from pumphouse.findings import accept, blocking
 from pumphouse.inventory import Inventory, Snapshot
 from pumphouse.site import load_site
-from pumphouse.support import describe
 from tests.clouds.conftest import entry, write_clouds
 from tests.clouds.stub import Answer, Call, Stub
 from tests.factories import make_facts, make_server

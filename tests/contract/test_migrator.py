@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from pumphouse.checks.releases import SOURCES
 from pumphouse.clouds import OpenStackCloud
 from pumphouse.clouds.parse import path
 from pumphouse.errors import ApiError, CloudAuthError, CloudError, QuotaExceeded
 from pumphouse.model import Assignment, Server, ServerSpec
-from pumphouse.support import SOURCES
 from tests.contract.conftest import PASSWORD, WAIT_S, Maker, Undo, name
 
 MEMBER = "_member_"

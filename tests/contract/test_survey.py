@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from pumphouse.checks.survey import survey, survey_files
 from pumphouse.inventory import take_snapshot
 from pumphouse.lab.source.release import RELEASES
-from pumphouse.survey import survey, survey_files
 from tests.contract.conftest import Both
 
 Sites = Callable[[str], Both]

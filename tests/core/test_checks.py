@@ -11,10 +11,10 @@ from typing import Any, cast
 import pytest
 
 from pumphouse.checks import check_plan, check_site
+from pumphouse.checks.images import check_images
 from pumphouse.clouds.api import Images
 from pumphouse.errors import ApiError, ChecksFailed
 from pumphouse.findings import ACCEPTABLE, SEVERITIES, Finding, accept, blocking, ordered, require_none_blocking
-from pumphouse.imagechecks import check_images
 from pumphouse.inventory import Inventory, Snapshot
 from pumphouse.inventory.snapshot import Gap
 from pumphouse.model import Hypervisor, Project, Quota

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pumphouse.capacity import check_room
 from pumphouse.checks import check_site
+from pumphouse.checks.capacity import check_room
 from pumphouse.findings import Finding
 from pumphouse.inventory import Inventory
 from pumphouse.inventory.snapshot import Gap

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from pumphouse.checks.images import check_images, check_records, is_mislabelled
 from pumphouse.clouds.api import Images
 from pumphouse.errors import CloudUnreachable, SiteError
-from pumphouse.imagechecks import check_images, check_records, is_mislabelled
 from pumphouse.model import Flavor, Image
 from pumphouse.plan.model import Plan
 from pumphouse.site import Carry, load_site

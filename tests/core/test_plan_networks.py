@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from pumphouse.checks_network import check_network_quotas
+from pumphouse.checks.network_quotas import check_network_quotas
 from pumphouse.clouds.api import Cloud, NovaNetwork
 from pumphouse.errors import CloudUnreachable
 from pumphouse.findings import Finding, blocking

@@ -11,7 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-import pumphouse.survey
+import pumphouse.checks.survey
+from pumphouse.checks.survey import survey, survey_files
 from pumphouse.clouds.api import Images
 from pumphouse.errors import ApiError
 from pumphouse.inventory import Snapshot
@@ -27,7 +28,6 @@ from pumphouse.model import (
     Usage,
     User,
 )
-from pumphouse.survey import survey, survey_files
 from tests.core.making import healthy
 from tests.factories import LIMITS, TAKEN_AT, kid, make_image, make_server, make_snapshot, make_usage, uid
 
@@ -163,7 +163,7 @@ def test_what_is_wrong_is_listed_with_a_remedy_and_blocks_nothing(
 
 
 def test_every_code_is_provoked_here() -> None:
-    text = Path(pumphouse.survey.__file__).read_text()
+    text = Path(pumphouse.checks.survey.__file__).read_text()
     codes = set(re.findall(r'(?:_info\(|Finding\(\s*"warn",)\s*"([a-z-]+)"', text))
     codes |= {"server-stuck", "server-under-way"}
     known = {code for code, *_ in CASES} | {"image-without-file"}

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from pumphouse.checks.images import check_images, check_records
 from pumphouse.clouds import OpenStackCloud, connect
 from pumphouse.errors import CloudError, CloudUnreachable, PumphouseError
 from pumphouse.executor import execute
-from pumphouse.imagechecks import check_images, check_records
 from pumphouse.journal import Journal
 from pumphouse.model import Image
 from pumphouse.plan.model import Plan, PlannedStep, PlanServer

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pumphouse.capacity import check_room
-from pumphouse.constraints import check_addresses, check_mappings, check_networks, check_nodes
+from pumphouse.checks.capacity import check_room
+from pumphouse.checks.constraints import check_addresses, check_mappings, check_networks, check_nodes
+from pumphouse.checks.releases import check_clouds
+from pumphouse.checks.survey import survey
 from pumphouse.findings import Finding
 from pumphouse.inventory import Inventory, Snapshot
 from pumphouse.plan.model import Plan
 from pumphouse.site import Site
-from pumphouse.support import check_clouds
-from pumphouse.survey import survey
 
 #: Tables without which a plan would be guesswork.
 NEEDED = frozenset({"users", "roles", "assignments", "security_groups", "floating_ips", "ports"})

@@ -86,6 +86,10 @@ class CloudAuthError(CloudError):
     """The cloud refused the credentials (Keystone cannot tell why: user, password, project or disabled)."""
 
 
+#: HTTP statuses with which a service says that it did nothing.
+REFUSALS = frozenset({400, 403, 404, 409, 413, 422, 429})
+
+
 class ApiError(CloudError):
     """A service answered with an HTTP error status (``status``)."""
 
@@ -94,6 +98,11 @@ class ApiError(CloudError):
     ) -> None:
         super().__init__(message, remedy=remedy, request_id=request_id)
         self.status = status
+
+    @property
+    def refused(self) -> bool:
+        """Whether the service says that it did nothing; any other answer leaves that open."""
+        return self.status in REFUSALS
 
 
 class NotFound(ApiError):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from pumphouse.clouds.trace import request_ids
-from pumphouse.errors import ApiError, ClaimHeld, PumphouseError, StepError
+from pumphouse.clouds.trace import Requests, changing_requests
+from pumphouse.errors import REFUSALS, ApiError, ClaimHeld, PumphouseError, StepError
 from pumphouse.holder import holder, is_gone
 from pumphouse.journal import StepState
 from pumphouse.journal.store import SCOPE_KEY
@@ -17,8 +17,6 @@ from pumphouse.plan.model import PlannedStep
 from pumphouse.steps import STEPS, Context
 from pumphouse.steps.user_data import user_data_of
 
-#: Statuses with which a service says that it did nothing.
-REFUSALS = frozenset({400, 403, 404, 409, 413, 422, 429})
 #: Seconds that a claim on a server lasts without renewal.
 LEASE_S = 900.0
 #: Seconds to wait for another run that makes the same shared object (an image, a network, a project …).
@@ -166,11 +164,11 @@ def _do(ctx: Context, step: PlannedStep, begun: float) -> float:
     primitive = STEPS[step.kind]
     write = ctx.journal.write
     outcome: Mapping[str, Any] | None = primitive.look(ctx, step)
-    verb, requests = "in place", []
+    verb, requests = "in place", Requests()
     if outcome is None:
         before = ctx.journal.step_state(ctx.plan.hash, step.key).ours or ctx.journal.made_by_us(step.key)
         write(ctx.run_id, ctx.plan.hash, step.key, "intent", {"absent": True, **primitive.before(ctx, step)})
-        with request_ids() as requests:
+        with changing_requests() as requests:
             try:
                 outcome = primitive.act(ctx, step)
             except PumphouseError as error:
@@ -181,7 +179,7 @@ def _do(ctx: Context, step: PlannedStep, begun: float) -> float:
     mapping = None
     if primitive.maps is not None:
         mapping = (primitive.maps, step.params["source_id"], str(outcome["id"]))
-    done = {**outcome, "requests": requests} if requests else outcome
+    done = {**outcome, "requests": requests.ids} if requests.ids else outcome
     write(ctx.run_id, ctx.plan.hash, step.key, "done", done, mapping=mapping)
     evidence = primitive.verify(ctx, step, outcome)
     write(ctx.run_id, ctx.plan.hash, step.key, "verified", {"evidence": dict(evidence)})
@@ -190,10 +188,11 @@ def _do(ctx: Context, step: PlannedStep, begun: float) -> float:
     return seconds
 
 
-def _did_nothing(error: PumphouseError, requests: Sequence[str]) -> bool:
-    """Whether the only request that could have changed anything was refused."""
+def _did_nothing(error: PumphouseError, requests: Requests) -> bool:
+    """Whether every request that could have changed anything was refused, and that is what ended the step."""
     cause = error if isinstance(error, ApiError) else error.__cause__
-    return isinstance(cause, ApiError) and cause.status in REFUSALS and len(requests) == 1
+    refused = bool(requests.statuses) and all(status in REFUSALS for status in requests.statuses)
+    return isinstance(cause, ApiError) and cause.refused and refused
 
 
 def _ground_stands(ctx: Context, stop: PlannedStep) -> None:

@@ -15,7 +15,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ _PASSWORD, _BORROWERS, _SET_ASIDE, _NOTE = "password", "borrowers", "set_aside_s
 class Entry:
     """One user's entry while nobody else can change the file; :meth:`save` writes it."""
 
-    fields: dict[str, Any]
+    fields: dict[str, Any] = field(repr=False)
     save: Callable[[], None]
 
     @property

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 from pumphouse.model import (
@@ -394,7 +395,12 @@ class Networking(ABC):
 
 
 class NovaNetwork(Networking):
-    """nova-network's own verbs (source side)."""
+    """nova-network's own verbs.
+
+    ``allocating`` is held while an address is put into a pool and taken out of it: a pool gives any that is free.
+    """
+
+    allocating: Lock
 
     @abstractmethod
     def fixed_ip_state(self, address: str) -> str:

@@ -281,9 +281,10 @@ class Wire:
         except PumphouseError:
             raise
         except Exception as error:
+            note(service, method, status=None)
             raise self._foreign(error, url, doing, service) from error
         self._local.request_id = request_id(response.headers)
-        note(service, method, self._local.request_id)
+        note(service, method, status=response.status_code, request_id=self._local.request_id)
         self.secrets.add(response.request.headers.get("X-Auth-Token"))
         if response.status_code >= 300 and response.status_code not in accept:
             text = self.secrets.redact(fault_text(body, response.status_code))

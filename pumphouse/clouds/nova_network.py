@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -29,6 +30,7 @@ class NovaNetworking(NovaNetwork):
         self._api = api
         self._compute = compute
         self._newer_api = newer_api
+        self.allocating = threading.Lock()
 
     def list_networks(self) -> list[Network]:
         """All networks; whoever is no administrator is told of none or of fewer (read only)."""

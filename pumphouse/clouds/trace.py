@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 
-_collected: ContextVar[list[str] | None] = ContextVar("pumphouse_request_ids", default=None)
+
+@dataclass
+class Requests:
+    """The changing requests of one step.
+
+    ``ids``: ``service METHOD request-id`` of the answered ones. ``statuses``: the HTTP status of each one that was
+    sent; None where no answer came, so that nobody knows whether it took effect.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    statuses: list[int | None] = field(default_factory=list)
+
+
+_collected: ContextVar[Requests | None] = ContextVar("pumphouse_requests", default=None)
 
 
 @contextmanager
-def request_ids() -> Iterator[list[str]]:
-    """Collect ``service METHOD request-id`` of every changing request that this thread sends in the block."""
-    found: list[str] = []
+def changing_requests() -> Iterator[Requests]:
+    """Collect every changing request that this thread sends in the block."""
+    found = Requests()
     token = _collected.set(found)
     try:
         yield found
@@ -20,8 +34,11 @@ def request_ids() -> Iterator[list[str]]:
         _collected.reset(token)
 
 
-def note(service: str, method: str, request_id: str | None) -> None:
-    """Add a request that was answered; reading ones are left out."""
+def note(service: str, method: str, *, status: int | None, request_id: str | None = None) -> None:
+    """Add a request; reading ones are left out. ``status`` is None when no answer came."""
     found = _collected.get()
-    if found is not None and method not in ("GET", "HEAD"):
-        found.append(f"{service} {method} {request_id or 'no id'}")
+    if found is None or method in ("GET", "HEAD"):
+        return
+    found.statuses.append(status)
+    if status is not None:
+        found.ids.append(f"{service} {method} {request_id or 'no id'}")

@@ -45,13 +45,13 @@ def try_schemes(
     :raises DatabaseError: when the database cannot be written, or is not this Keystone's.
     """
     wanted = sorted(set(idents))
-    if not wanted:
-        return {}
     for user in cloud.identity.list_users():
         made_at = user.name.removeprefix(PREFIX).partition("-")[0]
         is_ours = user.name.startswith(PREFIX) and made_at.isdecimal()
         if is_ours and now() - int(made_at) > _LEFT_BEHIND_AFTER_S:
             cloud.identity.delete_user(user.id)
+    if not wanted:
+        return {}
     password = secrets.token_urlsafe(24)
     user_id = cloud.identity.create_user(
         f"{PREFIX}{int(now())}-{secrets.token_hex(4)}",

@@ -77,10 +77,19 @@ def new_hash(ident: str, password: str) -> PasswordHash:
 
 def matches(value: PasswordHash, password: str) -> bool:
     """Whether this is a hash of that password; False too for schemes that this machine does not know."""
+    return _verified(value, password) is True
+
+
+def differs(value: PasswordHash, password: str) -> bool:
+    """Whether this is a hash of another password; False too for schemes that this machine does not know."""
+    return _verified(value, password) is False
+
+
+def _verified(value: PasswordHash, password: str) -> bool | None:
     from passlib.context import CryptContext
 
     known = ["sha512_crypt", "sha256_crypt", "md5_crypt", "pbkdf2_sha512", "scrypt", "bcrypt", "bcrypt_sha256"]
     try:
         return bool(CryptContext(schemes=known).verify(password, value.value))
     except (ValueError, ImportError, RuntimeError):
-        return False
+        return None

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,18 @@ class Event:
     data: Mapping[str, Any]
 
 
+#: Keys of what shared steps note before they act and when they are done; see :meth:`Journal.made_with`.
+_FIRST_WORDS, _SUMS = ("before", "was", "free"), ("added", "removed", "granted")
+
+
 @dataclass(frozen=True)
 class StepState:
     """What the journal knows of one step of one plan.
 
     ``state``: ``new``, ``intent`` (may or may not have happened), ``done``, ``verified``, ``failed``,
     ``undoing`` or ``undone``. ``outcome`` is what the last ``done`` said; ``ours`` is true when the object
-    was absent when we set out to make it, so that undoing may remove it.
+    was absent when we set out to make it, so that undoing may remove it; ``begun`` when anything was written of it
+    but that it failed.
     """
 
     state: str = "new"
@@ -72,10 +77,13 @@ class StepState:
     ours: bool = False
     error: str | None = None
     intent_data: Mapping[str, Any] = field(default_factory=dict)
+    begun: bool = False
 
     @property
     def in_effect(self) -> bool:
-        """Whether the step may have changed something that has not been undone."""
+        """Whether the step may have changed something that has not been undone; one that failed unbegun has not."""
+        if self.state == "failed":
+            return self.begun
         return self.state not in ("new", "undone")
 
 
@@ -332,16 +340,21 @@ class Journal:
         return ours
 
     def made_with(self, step_key: str) -> dict[str, Any]:
-        """What the plans that share a step noted of making its object, since it was last undone; the first word counts.
+        """What making the object of a shared step replaced, added and took away, over all plans that share it.
 
-        A plan that found the object there knows nothing of what making it replaced, and may be the last to undo it.
+        A plan that found the object there, or changed it once more, may be the last to undo it. Of what was there
+        before (``before``, ``was``, ``free``) the first word counts; what was ``added``, ``removed`` or ``granted``
+        adds up. Begins anew when the step was undone.
         """
         noted: dict[str, Any] = {}
         for event in self.events(step_key=step_key):
-            if event.event in ("intent", "done"):
-                noted = {**event.data, **noted}
-            elif event.event in ("undone", "refused"):
+            if event.event in ("undone", "refused"):
                 noted = {}
+            elif event.event in ("intent", "done"):
+                noted = {**{name: event.data[name] for name in _FIRST_WORDS if name in event.data}, **noted}
+                for name in _SUMS:
+                    sum_of = [*noted.get(name, ()), *event.data.get(name, ())]
+                    noted |= {name: [one for n, one in enumerate(sum_of) if one not in sum_of[:n]]} if sum_of else {}
         return noted
 
     # -- claims -------------------------------------------------------------------------------
@@ -443,19 +456,19 @@ def _advance(state: StepState, event: Event) -> StepState:
     match event.event:
         case "intent":
             ours = state.ours or bool(event.data.get("absent"))
-            return StepState("intent", state.outcome, ours, None, event.data)
+            return StepState("intent", state.outcome, ours, None, event.data, begun=True)
         case "refused":
-            return StepState("failed", state.outcome, ours=False, intent_data=state.intent_data)
+            return StepState("failed", state.outcome, begun=bool(state.outcome))
         case "done":
-            return StepState("done", event.data, state.ours, None, state.intent_data)
+            return StepState("done", event.data, state.ours, None, state.intent_data, begun=True)
         case "verified" | "skipped":
-            return StepState("verified", state.outcome, state.ours, None, state.intent_data)
+            return replace(state, state="verified", error=None, begun=True)
         case "failed" if event.data.get("type") == ClaimHeld.__name__:
             return state  # another run has this step: what it journals stands
         case "failed":
-            return StepState("failed", state.outcome, state.ours, str(event.data.get("error", "")), state.intent_data)
+            return replace(state, state="failed", error=str(event.data.get("error", "")))
         case "undo-intent":
-            return StepState("undoing", state.outcome, state.ours, None, state.intent_data)
+            return replace(state, state="undoing", error=None, begun=True)
         case _:
             return StepState("undone")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from datetime import UTC, datetime
 
 from pumphouse.errors import PlanError
@@ -257,32 +257,50 @@ def still_needed(journal: Journal, going: Mapping[str, Collection[str]]) -> set[
 
     :param going: hash of a move plan -> ids of those of its servers that go back.
     """
+    documents = journal.plan_documents(kind="move", states=("started", "finished"))
+    plans = [Plan.from_document(document) for document in documents]
+    effective = {
+        plan.hash: {key for key, state in journal.step_states(plan.hash).items() if state.in_effect} for plan in plans
+    }
+    # what a shared object stands on is what any plan says: a later one may have found some of it in place
+    shared: dict[str, set[str]] = {}
+    for plan in plans:
+        for step in plan.steps:
+            if step.server_id is None and step.key in effective[plan.hash]:
+                shared.setdefault(step.key, set()).update(step.needs)
     needed: set[str] = set()
-    for document in journal.plan_documents(kind="move", states=("started", "finished")):
-        plan = Plan.from_document(document)
-        states = journal.step_states(plan.hash)
-        staying = {
-            step.server_id
-            for step in plan.steps
-            if step.server_id is not None
-            and step.server_id not in going.get(plan.hash, ())
-            and states.get(step.key, StepState()).in_effect
-        }
-        pending = [step.key for step in plan.steps if step.server_id in staying]
-        if plan.hash not in going:
-            # prepared, perhaps not cut over yet: taking its ground away would fail it after its stop
-            pending += [step.key for step in plan.steps if states.get(step.key, StepState()).in_effect]
-        by_key = {step.key: step for step in plan.steps}
-        while pending:
-            key = pending.pop()
-            if key not in needed:
-                needed.add(key)
+    for plan in plans:
+        needed |= _stood_on(plan, effective[plan.hash], shared, going.get(plan.hash))
+    return needed
+
+
+def _stood_on(
+    plan: Plan, effective: Set[str], shared: Mapping[str, Set[str]], going: Collection[str] | None
+) -> set[str]:
+    """What the servers of one plan that do not go back stand on; ``going`` None: none of its servers goes back."""
+    staying = {
+        step.server_id
+        for step in plan.steps
+        if step.server_id is not None and step.server_id not in (going or ()) and step.key in effective
+    }
+    pending = [step.key for step in plan.steps if step.server_id in staying]
+    if going is None:
+        # prepared, perhaps not cut over yet: taking its ground away would fail it after its stop
+        pending += [step.key for step in plan.steps if step.key in effective]
+    by_key = {step.key: step for step in plan.steps}
+    needed: set[str] = set()
+    while pending:
+        key = pending.pop()
+        if key not in needed:
+            needed.add(key)
+            pending.extend(shared.get(key, ()))
+            if key in by_key:
                 pending.extend(by_key[key].needs)
-        # nothing stands on a user's own password, but a user who stays keeps it
-        needed.update(s.key for s in plan.steps if s.kind == "password" and f"user:{s.params['user_id']}" in needed)
-        if plan.hash not in going:
-            # each plan borrows a user's one-time secret for itself
-            needed.difference_update(s.key for s in plan.steps if s.kind == "secret")
+    # nothing stands on a user's own password, but a user who stays keeps it
+    needed.update(s.key for s in plan.steps if s.kind == "password" and f"user:{s.params['user_id']}" in needed)
+    if going is None:
+        # each plan borrows a user's one-time secret for itself
+        needed.difference_update(s.key for s in plan.steps if s.kind == "secret")
     return needed
 
 

@@ -100,7 +100,6 @@ class Closing:
                 (f"approval-{plan_hash[:16]}.json", work / "approvals" / f"{plan_hash}.json"),
                 (f"ledger-{plan_hash[:16]}.json", work / "ledgers" / f"{plan_hash}.json"),
                 (f"selection-{selection}.json", work / "selections" / f"{selection}.json"),
-                (f"ledger-{plan_hash[:16]}.json", work / "ledgers" / f"{plan_hash}.json"),
             ):
                 if file.is_file():
                     write(name, _load(file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
-from pumphouse.errors import CloudError, PlanStale, StepError, VerificationFailed
+from pumphouse.errors import ApiError, CloudError, PlanStale, StepError, VerificationFailed
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.ground import ground_of
@@ -41,7 +41,15 @@ class MoveFloatingIp(Step):
         self._wait_released(ctx, step)
         try:
             return self._bind(ctx, step)
-        except CloudError:
+        except CloudError as error:
+            if not isinstance(error, ApiError) or not error.refused:
+                # it may be bound there all the same: given back now, it could answer from both clouds
+                raise StepError(
+                    f"Whether floating IP {params['address']} is bound at {ctx.destination.name} is not known: "
+                    f"{error.message} It is off the source's server {params['server_id']}.",
+                    remedy="run again, which finds or binds it there; or roll back, which unbinds it there first.",
+                    request_id=error.request_id,
+                ) from error
             self._give_back(ctx, step)
             raise
 

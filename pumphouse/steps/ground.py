@@ -164,7 +164,10 @@ class NovaGround:
         :param external_network_id: the pool's name.
         :raises Conflict: when the pool has other free addresses.
         """
-        pool = external_network_id
+        with self._nova.allocating:  # a pool gives its free address to whoever asks first
+            return self._create_floating_ip(external_network_id, project_id, address)
+
+    def _create_floating_ip(self, pool: str, project_id: str, address: str) -> FloatingIp:
         free = self._nova.free_floating_ips(pool)
         if set(free) - {address}:
             raise Conflict(

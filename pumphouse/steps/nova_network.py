@@ -84,7 +84,9 @@ class OpenFixedIp(Step):
         return {**outcome, "state": state}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Reserve it again: the source is about to use it."""
+        """Reserve it again, where the plan keeps the network's addresses reserved: the source is about to use it."""
+        if not ours or f"keep-off:{step.params['network_id']}" not in {one.key for one in ctx.plan.steps}:
+            return {"kept": True}
         ctx.destination.nova_network.reserve_fixed_ip(step.params["address"])
         return {"reserved": step.params["address"]}
 

@@ -9,7 +9,7 @@ same time share the secret: the last of them gives the hash back.
 from __future__ import annotations
 
 from pumphouse.databases import KeystoneDatabase, PasswordHash, scheme_name
-from pumphouse.databases.hashes import matches
+from pumphouse.databases.hashes import differs, matches
 from pumphouse.errors import PlanStale, StepError, VerificationFailed
 from pumphouse.plan.model import PlannedStep
 from pumphouse.secretstore import Entry
@@ -30,14 +30,14 @@ class LendSecret(Step):
         if secret is None or ctx.plan.hash not in ctx.secrets.borrowers(name):
             return None
         user_id = ctx.mapped("user", step.params["user_id"])
-        return {"id": user_id} if ctx.destination.accepts_password(user_id, secret) else None
+        return {"id": user_id} if _in_force(ctx, user_id, secret) else None
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Note that this plan needs it; then set the present hash aside and the secret as the password, if need be."""
         user_id = ctx.mapped("user", step.params["user_id"])
         with ctx.secrets.entry(step.params["name"]) as entry:
             entry.change(borrowers=[*entry.borrowers, ctx.plan.hash])
-            if ctx.destination.accepts_password(user_id, entry.password):
+            if _in_force(ctx, user_id, entry.password):
                 return {"id": user_id, "was": "in force"}
             present = _present(ctx, step, user_id)
             entry.change(set_aside=present.value)
@@ -81,7 +81,9 @@ class PutPassword(Step):
         """What would be put in place: undoing has to know it after a crash."""
         with ctx.secrets.entry(step.params["name"]) as entry:
             wanted, origin = self._wanted(ctx, step, entry)
-            return {"digest": wanted.digest, "origin": origin} if wanted is not None else {}
+            if wanted is not None:
+                return {"digest": wanted.digest, "origin": origin}
+        return self._begun(ctx, step)
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Write it, if no other plan needs the secret and nobody has changed the password meanwhile."""
@@ -92,7 +94,10 @@ class PutPassword(Step):
                 return {"left_to": [plan_hash[:12] for plan_hash in others]}
             wanted, origin = self._wanted(ctx, step, entry)
             if wanted is None:
+                begun = self._begun(ctx, step)
                 entry.change(borrowers=[])
+                if begun and _present(ctx, step, ctx.mapped("user", step.params["user_id"])).digest == begun["digest"]:
+                    return begun
                 return {"kept": "the one-time secret", "why": "no hash was set aside"}
             return _put(ctx, step, entry, wanted, origin)
 
@@ -127,6 +132,12 @@ class PutPassword(Step):
         return {"in force": "the one-time secret"}
 
     @staticmethod
+    def _begun(ctx: Context, step: PlannedStep) -> dict[str, str]:
+        """What an earlier run, cut off before it could journal its outcome, set out to put in place."""
+        intent = ctx.journal.step_state(ctx.plan.hash, step.key).intent_data
+        return {name: str(intent[name]) for name in ("digest", "origin") if name in intent}
+
+    @staticmethod
     def _wanted(ctx: Context, step: PlannedStep, entry: Entry) -> tuple[PasswordHash | None, str]:
         if entry.set_aside is not None:
             return PasswordHash(entry.set_aside), "set aside"
@@ -143,6 +154,15 @@ class PutPassword(Step):
                 remedy="its one-time secret stays in force: hand that over, or plan its servers' next move anew.",
             )
         return found, "source"
+
+
+def _in_force(ctx: Context, user_id: str, secret: str) -> bool:
+    """Whether a user logs in with the secret; not tried in vain, since failed logins may lock the user out."""
+    database = ctx.databases.destination_keystone
+    found = database.hash_of(user_id) if database is not None else None
+    if found is not None and differs(found, secret):
+        return False
+    return ctx.destination.accepts_password(user_id, secret)
 
 
 def _put(ctx: Context, step: PlannedStep, entry: Entry, wanted: PasswordHash, origin: str) -> Outcome:

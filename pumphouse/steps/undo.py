@@ -21,8 +21,11 @@ class Undo(Step):
 
     def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
         """Undone when the journal says so."""
-        state = ctx.journal.step_state(step.params["plan_hash"], step.params["step_key"])
-        return {"undone": True} if state.state == "undone" else None
+        plan_hash, key = step.params["plan_hash"], step.params["step_key"]
+        if ctx.journal.step_state(plan_hash, key).state != "undone":
+            return None
+        undone = [event for event in ctx.journal.events(plan_hash=plan_hash, step_key=key) if event.event == "undone"]
+        return {"undone": True, "evidence": dict(undone[-1].data.get("evidence", {}))}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Undo it, in the light of the plan that did it."""
@@ -36,7 +39,7 @@ class Undo(Step):
         ours = ctx.journal.made_by_us(key) if done.server_id is None else state.ours
         known = {**state.intent_data, **state.outcome}
         if done.server_id is None:
-            known = {**ctx.journal.made_with(key), **known}
+            known |= ctx.journal.made_with(key)
         ctx.journal.write(ctx.run_id, plan_hash, key, "undo-intent", {"ours": ours})
         there = replace(ctx, plan=move)
         try:
@@ -61,7 +64,7 @@ class Undo(Step):
         evidence = dict(outcome.get("evidence", {}))
         if done.kind == "stop":
             source = ctx.source.compute.get_server(done.params["server_id"])
-            back = done.params["rests"] if "kept" in evidence else ("ACTIVE",)
+            back = (evidence["kept"],) if "kept" in evidence else ("ACTIVE",)
             expect(f"server {source.name} at {ctx.source.name}", {"status": one_of(back, source.status)})
         if done.kind == "boot":
             left = [i for i in evidence.get("deleted", ()) if ctx.destination.compute.find_server(i) is not None]

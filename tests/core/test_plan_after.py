@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 from pumphouse.errors import PlanError
 from pumphouse.findings import blocking
 from pumphouse.journal import Journal, schema
+from pumphouse.model import Network
 from pumphouse.plan.after import moves_of, plan_finalise, plan_rollback
 from pumphouse.plan.model import Plan, PlannedStep
-from tests.core.making import ACME, keep_plan, make_plan, make_step, plan_server, planned
+from pumphouse.site import Provider
+from tests.core.making import ACME, did, keep_plan, make_plan, make_step, plan_server, planned
 from tests.core.making_runs import start_run
-from tests.factories import kid, uid
+from tests.factories import kid, make_snapshot, uid
 
 PROJECT = f"project:{kid('acme')}"
 DIGEST = "e" * 64
@@ -284,9 +287,19 @@ def test_only_what_was_done_is_undone(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize("event", ["intent", "done", "failed", "undo-intent"])
 def test_what_may_have_happened_is_undone_too(site: Site, tmp_path: Path, event: str) -> None:
     move = site.move(tmp_path, "acme-web1", state="started")
-    site.journal.write(site.run, move.hash, f"boot:{uid('acme-web1')}", event, {})
+    boot = f"boot:{uid('acme-web1')}"
+    if event == "failed":
+        site.journal.write(site.run, move.hash, boot, "intent", {"absent": True})
+    site.journal.write(site.run, move.hash, boot, event, {})
     plan, _ = site.rollback("acme-web1")
-    assert undone_keys(plan) == {f"boot:{uid('acme-web1')}"}
+    assert undone_keys(plan) == {boot}
+
+
+def test_what_failed_before_it_was_begun_is_not_undone(site: Site, tmp_path: Path) -> None:
+    move = site.move(tmp_path, "acme-web1", state="started")
+    site.journal.write(site.run, move.hash, f"boot:{uid('acme-web1')}", "failed", {"error": "changed since"})
+    with pytest.raises(PlanError):
+        site.rollback("acme-web1")
 
 
 def test_losing_what_was_written_at_the_destination_is_said(site: Site, tmp_path: Path) -> None:
@@ -416,3 +429,56 @@ def test_a_servers_own_steps_alone_make_a_move(site: Site) -> None:
     site.do(plan, *plan.steps)
     undo, _ = plan_rollback(site.journal, DIGEST, ["1"])
     assert undone_keys(undo) == {"stop:1"}
+
+
+def test_a_slice_stays_reserved_while_a_later_plans_network_hands_it_out(journal: Journal, tmp_path: Path) -> None:
+    provider = {"private": Provider("physnet1", "flat", None)}
+    run_id = start_run(journal)
+    first, _ = planned(tmp_path, "acme-web1", provider=provider)
+    params = next(step for step in first.steps if step.kind == "network").params
+    destination = make_snapshot("destination")
+    made = Network(
+        id="new-net",
+        name=params["name"],
+        cidr=params["cidr"],
+        network_type="flat",
+        physical_network="physnet1",
+        gateway_ip=params["gateway_ip"],
+        pools=tuple((low, high) for low, high in params["pools"]),
+        shared=True,
+    )
+    external = [network for network in destination.networks if network.external]
+    second, _ = planned(
+        tmp_path, "acme-web2", destination=replace(destination, networks=(*external, made)), provider=provider
+    )
+    for plan in (first, second):
+        keep_plan(journal, plan, "finished")
+        for step in plan.steps:
+            did(journal, run_id, plan, step.key, absent=plan is first or step.server_id is not None)
+    back, _ = plan_rollback(journal, "e" * 64, [uid("acme-web1")])
+    assert [step.key for step in first.steps if step.kind == "reserve-slice"]
+    assert not [step.key for step in back.steps if "reserve-slice" in step.key]
+
+
+def test_a_secret_stays_while_a_server_of_the_plan_waits_for_its_boot(journal: Journal, tmp_path: Path) -> None:
+    def plan(tag: str, *servers: str) -> Plan:
+        who = {"user_id": "u", "name": "u"}
+        steps = [
+            make_step("user:u", params=who),
+            make_step("secret:u", "user:u", phase="cutover", params=who),
+        ]
+        for server in servers:
+            stop = {"server_id": server, "rests": ["SHUTOFF"]}
+            steps.append(make_step(f"stop:{server}", "secret:u", phase="cutover", server_id=server, params=stop))
+            needs = (f"stop:{server}", "secret:u")
+            steps.append(make_step(f"boot:{server}", *needs, phase="cutover", server_id=server, params=stop))
+        return make_plan(*steps, servers=tuple(plan_server(s, id=s) for s in servers), selection_digest=tag * 64)
+
+    run_id = start_run(journal)
+    first, second = plan("a", "s1", "s2"), plan("b", "s3")
+    for each in (first, second):
+        keep_plan(journal, each)
+    did(journal, run_id, first, "user:u", "secret:u", "stop:s1", "boot:s1", "stop:s2")
+    did(journal, run_id, second, "user:u", "secret:u", "stop:s3", absent=False)
+    back, _ = plan_rollback(journal, "e" * 64, ["s1"])
+    assert not [step.key for step in back.steps if step.key.endswith("secret:u")]

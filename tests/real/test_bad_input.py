@@ -66,6 +66,10 @@ def small_quota(clouds: Clouds) -> Iterator[int]:
 
 @pytest.mark.usefixtures("untouched")
 def test_too_small_a_quota_blocks(small_quota: int, spare_site: Site) -> None:
+    # else the project is given the quota that it has at the source
+    described = yaml.safe_load(spare_site.file.read_text(encoding="utf-8"))
+    described["destination"]["quotas"] = "none"
+    spare_site.file.write_text(yaml.safe_dump(described), encoding="utf-8")
     ran = spare_site.run(operate.MOVE, projects="acme")
     assert ran.exit_code == 3, ran
     detail = ran.outcome["detail"]

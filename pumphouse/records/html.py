@@ -23,6 +23,8 @@ from pumphouse.fileio import write_atomic
 from pumphouse.records import sheet as sheets
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+#: Links among templates lead nowhere beside a page: its neighbours are records, under other names.
+_NOTEBOOK_LINK = re.compile(r'<a href="(?![a-z]+:)[^"]*\.ipynb[^"]*"[^>]*>(.*?)</a>', re.DOTALL)
 _ACTIVE = re.compile(r"<(?=/?(?:script|meta|base|link|iframe|object|embed)\b)", re.IGNORECASE)
 _MIME_PRIORITY = [
     "text/html",
@@ -73,7 +75,7 @@ def record_page(name: str, data: bytes) -> str:
     exporter.config.NbConvertBase.display_data_priority = _MIME_PRIORITY
     exporter.display_data_priority = _MIME_PRIORITY
     body, _ = exporter.from_notebook_node(notebook, resources={"pumphouse": page})
-    return str(body)
+    return _NOTEBOOK_LINK.sub(r"\1", str(body))
 
 
 def _page(notebook: Any, facts: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pumphouse.errors import RunbookError
 from pumphouse.records.anchor import anchor_text, make_tag, read_anchors
 from pumphouse.records.archive import Archive, FolderArchive, open_archive, site_archive
 from pumphouse.records.compare import compare, load_run
+from pumphouse.records.envelope import UNSIGNED
 from pumphouse.records.keys import load_public, load_signer, new_key, public_file, public_pem, signing_key_path
 from pumphouse.records.pages import render_archive
 from pumphouse.records.verify import Anchor, Verdict, verify_archive
@@ -286,4 +287,6 @@ def _print_verdict(verdict: Verdict, *, anchored: int) -> None:
         click.echo(f"{verdict.runs} runs, {signed}; {verdict.files} files unchanged; the chain has no gap, {ends}.")
         click.echo(f"head sha256:{verdict.head}")
     else:
-        click.echo(f"First of {len(verdict.problems)}: {verdict.problems[0]}")
+        # runs from before there was a key must not hide what somebody did to the others
+        worst = min(verdict.problems, key=lambda problem: problem.kind == UNSIGNED)
+        click.echo(f"First of {len(verdict.problems)}: {worst}")

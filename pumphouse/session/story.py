@@ -20,6 +20,8 @@ STORY_SCHEMA = 1
 #: Step keys of events that say something about the run itself.
 BIND, PLAN, CHECK, APPROVAL, LEDGER = "@bind", "@plan", "@check", "@approval", "@ledger"
 _GOOD = ("verified", "skipped", "undone")
+#: What a roll back writes under the plan that it takes back.
+_TAKEN_BACK = ("undo-intent", "undone")
 
 
 def tell_story(journal: Journal, run_id: str) -> dict[str, Any]:
@@ -60,8 +62,9 @@ def _last(events: Iterable[Event], key: str) -> dict[str, Any]:
 
 
 def _plans(journal: Journal, events: Iterable[Event]) -> list[Plan]:
+    """Plans that the run made or carried out; not those whose steps it only took back for a roll back."""
     found = []
-    for plan_hash in dict.fromkeys(event.plan_hash for event in events if event.plan_hash):
+    for plan_hash in dict.fromkeys(e.plan_hash for e in events if e.plan_hash and e.event not in _TAKEN_BACK):
         document = journal.plan_document(plan_hash)
         if document is not None:
             try:
@@ -147,6 +150,8 @@ def _after(steps: Iterable[PlannedStep], evidence: Mapping[str, Mapping[str, Any
             after |= {"source": "deleted", "id": seen.get("destination_id"), "status": seen.get("status")}
         elif step.kind == "floating-ip" and seen.get("address"):
             after.setdefault("floating_ips", []).append(seen["address"])
+        elif step.kind == "undo" and str(step.params["step_key"]).startswith("stop:"):
+            after["source"] = seen.get("status") or seen.get("kept")
     return {key: value for key, value in after.items() if value is not None}
 
 

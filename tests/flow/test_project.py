@@ -12,6 +12,7 @@ import pytest
 from pumphouse.errors import ApprovalMissing, ChecksFailed
 from pumphouse.journal import Journal
 from pumphouse.selection import Choice, Selection
+from pumphouse.session.story import tell_story
 from tests.flow.conftest import set_limits
 from tests.flow.desk import AT_SOURCE, FINALISED, MOVED, OPERATOR, Desk, Place, ask
 from tests.labsite import SDK_WARNS_OF_ITSELF
@@ -127,6 +128,13 @@ def test_rolled_back_in_full_and_moved_again(desk: Desk) -> None:
     back = desk.do("rollback", projects=["globex"])
     assert (back.error, back.result) == (None, "succeeded")
     assert desk.places(ids) == [AT_SOURCE] * 3
+    with desk.run() as run:
+        told = tell_story(run.journal, back.run_id)
+    assert sorted(row["name"] for row in told["servers"]) == sorted(GLOBEX)
+    assert {row["after"]["source"] for row in told["servers"]} == {"ACTIVE"}
+    assert [plan["kind"] for plan in told["plans"]] == ["rollback"]
+    assert not [line for plan in told["plans"] for line in plan["left"] if "not done" in line]
+    assert not [line for line in told["deviations"] if "taken up again" in line]
     assert "globex" not in {p["name"] for p in ask(desk.new.identity, "/projects")["projects"]}
     assert not {u["name"] for u in ask(desk.new.identity, "/users")["users"]} & {"globex-user", "globex-ops"}
     assert "globex-shop" not in {i["name"] for i in ask(desk.new.image, "/images")["images"]}

@@ -17,6 +17,7 @@ from pumphouse.records import read_manifest, verify_manifest
 from pumphouse.records.archive import FolderArchive
 from pumphouse.records.compare import summary_of
 from pumphouse.records.hold import take_hold
+from pumphouse.records.html import record_page
 from pumphouse.records.pages import render_archive
 from pumphouse.records.sheet import Sheet, Template
 from pumphouse.records.store import LONG_OUTPUT_CHARS, default_policy
@@ -287,3 +288,12 @@ def test_long_outputs_go_to_side_files(site: Site) -> None:
     assert verify_manifest(site.records_dir) == []
     page = render_archive(FolderArchive(site.records_dir), site.path.parent / "www")
     assert "3,900 more rows" in (page.parent / f"{outcome.record.stem}.html").read_text()
+
+
+def test_links_among_templates_are_words_in_a_page() -> None:
+    source = "Then [finalise](04-finalise-move.ipynb), see [the docs](https://example.com/a.ipynb)."
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(source)])
+    page = record_page("x.ipynb", nbformat.writes(notebook).encode())
+    assert "04-finalise-move.ipynb" not in page
+    assert "finalise" in page
+    assert 'href="https://example.com/a.ipynb"' in page

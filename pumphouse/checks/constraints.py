@@ -128,13 +128,17 @@ def check_mappings(inventory: Inventory, site: Site) -> Iterator[Finding]:
     source, destination = inventory.source, inventory.destination
     pools = {*source.floating_pools, *(floating.pool for floating in source.floating_ips)}
     zones = {*(z.name for z in source.availability_zones), *(str(s.availability_zone) for s in source.servers)}
+    servers = {word for server in source.servers for word in (server.id, server.name)}
     here: dict[str, tuple[Iterable[str], set[str]]] = {
         "destination.networks": (site.networks, {network.name for network in source.networks}),
         "destination.floating_pools": (site.floating_pools, pools),
         "destination.roles": (site.roles, {role.name for role in source.roles}),
         "destination.availability_zones": (site.availability_zones, zones),
         "source.owners": (site.owners, {user.name for user in source.users}),
-        "probes": (site.probes, {word for server in source.servers for word in (server.id, server.name)}),
+        "destination.provider": (site.provider, {network.name for network in source.networks}),
+        "probes": (site.probes, servers),
+        "carry.servers": (site.carry.servers, servers),
+        "carry.projects": (site.carry.projects, {project.name for project in source.projects}),
     }
     for key, (names, known) in here.items():
         for name in sorted(set(names) - known):

@@ -8,7 +8,7 @@ A hash or ``user_data`` read here goes straight to where it is needed: plans, jo
 
 from pumphouse.databases.abilities import Verdict, try_schemes
 from pumphouse.databases.access import Databases
-from pumphouse.databases.facts import DatabaseFacts, UserData, read_facts
+from pumphouse.databases.facts import DatabaseFacts, UserData, read_facts, unusable
 from pumphouse.databases.hashes import PasswordHash, scheme_name
 from pumphouse.databases.keystone import KeystoneDatabase
 from pumphouse.databases.nova import NovaDatabase
@@ -24,4 +24,5 @@ __all__ = [
     "read_facts",
     "scheme_name",
     "try_schemes",
+    "unusable",
 ]

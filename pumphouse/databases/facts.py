@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -103,6 +103,22 @@ def read_facts(
     except DatabaseError as error:
         problems.append(_problem("source.databases.nova", error))
     return DatabaseFacts(schemes, dict(verdicts), can_write, user_data, frozenset(unreadable), tuple(problems))
+
+
+def unusable(databases: Databases) -> tuple[tuple[str, str, str], ...]:
+    """Which named databases cannot be used, with the reason and the remedy (reads only, asks no cloud)."""
+    asked: dict[str, Callable[[], object]] = {
+        "source.databases.keystone": lambda: (there := databases.source_keystone) and there.hashes(),
+        "source.databases.nova": lambda: (there := databases.source_nova) and there.user_data(()),
+        "destination.databases.keystone": lambda: (there := databases.destination_keystone) and there.hash_of(""),
+    }
+    problems = []
+    for key, ask in asked.items():
+        try:
+            ask()
+        except DatabaseError as error:
+            problems.append(_problem(key, error))
+    return tuple(problems)
 
 
 def _problem(key: str, error: CloudError) -> tuple[str, str, str]:

@@ -18,7 +18,7 @@ from pumphouse.checks.network_quotas import check_network_quotas
 from pumphouse.checks.survey import survey_files
 from pumphouse.clouds import connect, connect_site
 from pumphouse.clouds.api import Cloud
-from pumphouse.databases import Databases, Verdict, read_facts
+from pumphouse.databases import Databases, Verdict, read_facts, unusable
 from pumphouse.errors import ApprovalMissing, ChecksFailed, CloudError, JournalError, PlanError, StepError
 from pumphouse.executor import Execution, execute
 from pumphouse.fileio import write_atomic
@@ -324,6 +324,10 @@ class Run:
         if plan is None:
             found += check_site(self._inventory_now(), self.site)
             found += survey_files(self._inventory_now().source, self.source.images)
+            found += [
+                Finding("warn", "database-unusable", key, f"is named in site.yaml, but of no use: {message}", remedy)
+                for key, message, remedy in unusable(self._databases)
+            ]
         else:
             found += self._findings.get(plan.hash, ())
             fresh = self.journal.plan_state(plan.hash) in ("proposed", None)

@@ -14,6 +14,7 @@ from pumphouse.findings import Finding
 from pumphouse.inventory import Inventory
 from pumphouse.inventory.snapshot import Gap
 from pumphouse.model import Aggregate, Hypervisor, Network, Port, Service
+from pumphouse.site import Carry
 from tests.core.making import healthy, make_site, planned
 from tests.factories import kid, make_flavor, make_server, make_snapshot, uid
 
@@ -67,6 +68,9 @@ def test_a_multi_host_network_is_told(tmp_path: Path) -> None:
         ({"availability_zones": {"nova": "x"}}, "mapping-missing", "site.yaml destination.availability_zones", "x"),
         ({"owners": {"alicia": "x"}}, "mapping-unused", "site.yaml source.owners", "alicia"),
         ({"probes": {"acme-web9": "x"}}, "mapping-unused", "site.yaml probes", "acme-web9"),
+        ({"provider": {"privat": "x"}}, "mapping-unused", "site.yaml destination.provider", "privat"),
+        ({"carry": Carry(servers={"web9": "snapshot"})}, "mapping-unused", "site.yaml carry.servers", "web9"),
+        ({"carry": Carry(projects={"acmee": "rebuild"})}, "mapping-unused", "site.yaml carry.projects", "acmee"),
     ],
 )
 def test_a_name_that_nobody_has_is_told(tmp_path: Path, site: dict[str, Any], code: str, obj: str, name: str) -> None:

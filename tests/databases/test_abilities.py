@@ -11,7 +11,7 @@ from passlib.hash import sha512_crypt
 from pumphouse.databases import Databases, KeystoneDatabase, try_schemes
 from pumphouse.databases.abilities import PREFIX
 from pumphouse.databases.engine import Database
-from pumphouse.databases.facts import read_facts
+from pumphouse.databases.facts import read_facts, unusable
 from pumphouse.errors import CloudError, CloudUnreachable, DatabaseError
 from pumphouse.site import DatabaseRef
 from tests.databases.people import People, cheap_hash
@@ -117,6 +117,11 @@ def test_a_database_that_cannot_be_read_is_a_problem_and_not_the_end(people: Peo
     )
     assert [key for key, _, _ in facts.problems] == ["source.databases.keystone", "source.databases.nova"]
     assert (facts.schemes, facts.user_data, facts.can_write) == (None, None, True)
+    assert [key for key, _, _ in unusable(Databases(replace(site, source_databases=gone)))] == [
+        "source.databases.keystone",
+        "source.databases.nova",
+    ]
+    assert unusable(Databases(site)) == ()
 
 
 def test_an_older_keystone_reads_2014s_hashes_and_they_are_carried(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -12,6 +12,10 @@ from datetime import datetime
 
 Properties = Mapping[str, str]
 
+#: Where what pumphouse makes at the destination keeps the id of what it was made from: an attribute of projects and
+#: users, a property of images, and a metadata key of servers, which lose it when they are verified.
+MARKER = "pumphouse_source_id"
+
 
 @dataclass(frozen=True)
 class Project:

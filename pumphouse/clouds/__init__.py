@@ -11,9 +11,10 @@ service turns those into the records of :mod:`pumphouse.model`.
 
 from __future__ import annotations
 
-from pumphouse.clouds.api import Cloud, Compute, Identity, Images, Networking, Neutron, NovaNetwork
+from pumphouse.clouds.api import Cloud, Compute, Identity, Images
 from pumphouse.clouds.cloud import OpenStackCloud
 from pumphouse.clouds.connect import connect, connect_site
+from pumphouse.clouds.network_api import Networking, Neutron, NovaNetwork
 from pumphouse.clouds.neutron_records import rule_key, same_rule
 
 __all__ = [

@@ -12,7 +12,7 @@ from keystoneauth1.identity import v2, v3
 from keystoneauth1.session import Session, TCPKeepAliveAdapter
 
 from pumphouse.clouds.abilities import Abilities
-from pumphouse.clouds.api import Cloud, Identity, Images, Networking, Neutron, NovaNetwork
+from pumphouse.clouds.api import Cloud, Identity, Images
 from pumphouse.clouds.compute import NovaCompute
 from pumphouse.clouds.discovery import Layout, required
 from pumphouse.clouds.http import Service, Wire
@@ -20,6 +20,7 @@ from pumphouse.clouds.identity import IdentityV3
 from pumphouse.clouds.identity_v2 import IdentityV2
 from pumphouse.clouds.images import ImagesV2
 from pumphouse.clouds.images_v1 import ImagesV1
+from pumphouse.clouds.network_api import Networking, Neutron, NovaNetwork
 from pumphouse.clouds.neutron import NeutronNetworking
 from pumphouse.clouds.nova_network import NovaNetworking
 from pumphouse.clouds.parse import root_of

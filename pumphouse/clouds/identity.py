@@ -9,12 +9,9 @@ from pumphouse.clouds.api import Identity
 from pumphouse.clouds.http import Service
 from pumphouse.clouds.parse import Doc, path
 from pumphouse.errors import CloudError, Conflict, NotFound
-from pumphouse.model import Assignment, Project, Role, User
+from pumphouse.model import MARKER, Assignment, Project, Role, User
 
 Named = TypeVar("Named", Project, User)
-
-MARKER = "pumphouse_source_id"
-"""The extra attribute in which projects and users made by pumphouse keep their source's id."""
 
 
 class IdentityV3(Identity):

@@ -6,10 +6,10 @@ from typing import Any
 
 from pumphouse.clouds.api import Identity
 from pumphouse.clouds.http import Service
-from pumphouse.clouds.identity import MARKER, project_of, role_named, role_of, user_of
+from pumphouse.clouds.identity import project_of, role_named, role_of, user_of
 from pumphouse.clouds.parse import path
 from pumphouse.errors import Conflict
-from pumphouse.model import Assignment, Project, Role, User
+from pumphouse.model import MARKER, Assignment, Project, Role, User
 
 
 class IdentityV2(Identity):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pumphouse.clouds.api import Neutron
 from pumphouse.clouds.http import Service
+from pumphouse.clouds.network_api import Neutron
 from pumphouse.clouds.network_quotas import NetworkQuotas
 from pumphouse.clouds.neutron_records import (
     floating_ip_of,

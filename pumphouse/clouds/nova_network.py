@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable
 from http import HTTPStatus
 
-from pumphouse.clouds.api import Compute, NovaNetwork
+from pumphouse.clouds.api import Compute
 from pumphouse.clouds.http import Service
+from pumphouse.clouds.network_api import NovaNetwork
 from pumphouse.clouds.paging import endless
 from pumphouse.clouds.parse import Doc, malformed, path
 from pumphouse.errors import ApiError, Conflict, NotFound

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pumphouse.inventory import Inventory, Snapshot
-from pumphouse.model import Image
+from pumphouse.model import MARKER, Image
 from pumphouse.plan.model import Plan, PlannedStep, PlanServer
 
 #: What is told of an object that the destination will number only when it is made.
@@ -225,7 +225,7 @@ MAKERS: Mapping[str, Callable[[World, PlannedStep], Iterator[Case]]] = {
 
 def marker_of(found: Any) -> str | None:
     """The source's id on a project, user or image of the destination that pumphouse made; None on any other."""
-    marker = found.properties.get("pumphouse_source_id") if isinstance(found, Image) else found.source_id
+    marker = found.properties.get(MARKER) if isinstance(found, Image) else found.source_id
     return None if marker is None else str(marker)
 
 

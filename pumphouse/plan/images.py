@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pumphouse.model import Image, Server
+from pumphouse.model import MARKER, Image, Server
 from pumphouse.plan.draft import Draft
 from pumphouse.plan.model import Note
 
@@ -211,7 +211,7 @@ def _is_there(draft: Draft, image: Image) -> bool:
     return any(
         there.status == "active" and image.checksum and there.checksum == image.checksum
         for there in draft.destination.images
-        if there.id == image.id or there.properties.get("pumphouse_source_id") == image.id
+        if there.id == image.id or there.properties.get(MARKER) == image.id
     )
 
 

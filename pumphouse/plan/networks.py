@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from pumphouse.clouds.api import NovaNetwork
+from pumphouse.clouds.network_api import NovaNetwork
 from pumphouse.inventory import Snapshot
 from pumphouse.model import Network, Server
 from pumphouse.plan.addresses import addresses, free_slice, inside

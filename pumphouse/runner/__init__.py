@@ -5,7 +5,7 @@ manifest; :func:`run_runbook` does that for a sequence. The result of a run is `
 reached and the journal's steps agree. ``cli`` holds the commands that wrap them.
 """
 
-from pumphouse.runner.execute import RUN_ID_VARIABLE, run_notebook
+from pumphouse.runner.execute import run_notebook
 from pumphouse.runner.outcome import (
     EXIT_CODES,
     EXIT_FAILED,
@@ -21,6 +21,7 @@ from pumphouse.runner.sequence import run_runbook
 from pumphouse.runner.signals import StopSwitch
 from pumphouse.runner.template import LoadedTemplate, load_template
 from pumphouse.session.recover import recover_lost_runs
+from pumphouse.session.run import RUN_ID_VARIABLE
 
 __all__ = [
     "EXIT_CODES",

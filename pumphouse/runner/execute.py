@@ -27,10 +27,8 @@ from pumphouse.runner.signals import StopSwitch
 from pumphouse.runner.template import OPERATOR_PARAMETER, SITE_PARAMETER, LoadedTemplate, load_template
 from pumphouse.session.closing import Closing
 from pumphouse.session.recover import recover_lost_runs
+from pumphouse.session.run import RUN_ID_VARIABLE
 from pumphouse.site import Site
-
-RUN_ID_VARIABLE = "PUMPHOUSE_RUN_ID"
-"""Set in the kernel's environment: the journal's run that the notebook's session belongs to."""
 
 Reporter = Callable[[Progress], None]
 

@@ -6,7 +6,7 @@ reading the cloud again, and how to take it back.
 
 from __future__ import annotations
 
-from pumphouse.steps.base import MARKER, Context, Outcome, Step
+from pumphouse.steps.base import Context, Outcome, Step
 from pumphouse.steps.cutover import SettleServer
 from pumphouse.steps.finalise import DeleteSource, ReserveFixedIp
 from pumphouse.steps.flavors import EnsureFlavor
@@ -58,4 +58,4 @@ _ALL: tuple[type[Step], ...] = (
 STEPS: dict[str, Step] = {step.kind: step() for step in _ALL}
 STEPS[Undo.kind] = Undo(STEPS)
 
-__all__ = ["MARKER", "STEPS", "Context", "Outcome", "Step"]
+__all__ = ["STEPS", "Context", "Outcome", "Step"]

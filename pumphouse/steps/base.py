@@ -19,10 +19,6 @@ from pumphouse.site import Site
 
 Outcome = Mapping[str, Any]
 
-#: Metadata key that marks a server while it is made, so that a crash after the API's answer is found.
-#: It is removed when the server is verified: the guest's metadata ends up as it was.
-MARKER = "pumphouse_source_id"
-
 
 @dataclass
 class Context:

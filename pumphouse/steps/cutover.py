@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pumphouse.errors import VerificationFailed
-from pumphouse.model import Server
+from pumphouse.model import MARKER, Server
 from pumphouse.plan.model import PlannedStep
 from pumphouse.probes import wait_answer
-from pumphouse.steps.base import MARKER, Context, Outcome, Step, expect
+from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.guards import iso, one_of, unix
 from pumphouse.steps.nics import attachment
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pumphouse.errors import StepError
-from pumphouse.model import Server
-from pumphouse.steps.base import MARKER, Context
+from pumphouse.model import MARKER, Server
+from pumphouse.steps.base import Context
 
 #: Between two looks at a source whose task is waited for.
 TASK_POLL_S = 0.2

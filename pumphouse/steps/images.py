@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from pumphouse.errors import ApiError, CloudError, CloudUnreachable, Conflict, NotFound, StepError
-from pumphouse.model import Image
+from pumphouse.model import MARKER, Image
 from pumphouse.plan.model import PlannedStep
-from pumphouse.steps.base import MARKER, Context, Outcome, Step, begun_by_us, expect
+from pumphouse.steps.base import Context, Outcome, Step, begun_by_us, expect
 from pumphouse.steps.progress import Progress, size_text
 
 #: Properties that Nova gives to snapshots of servers and to nothing else.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pumphouse.errors import StepError
+from pumphouse.model import MARKER
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step
 
@@ -60,7 +61,7 @@ class OpenFixedIp(Step):
         project_id = ctx.mapped("project", params["project_id"])
         moved = ctx.journal.mapping("server", step.server_id or "")
         for server in ctx.destination.compute.list_servers(project_id=project_id):
-            mine = server.id == moved or server.metadata.get("pumphouse_source_id") == step.server_id
+            mine = server.id == moved or server.metadata.get(MARKER) == step.server_id
             if mine and any(address.address == params["address"] for address in server.addresses):
                 return self._outcome(ctx, step)
         raise StepError(

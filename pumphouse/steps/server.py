@@ -8,12 +8,12 @@ from typing import Any
 
 from pumphouse.clouds.api import Compute
 from pumphouse.errors import CloudError, PlanStale, PumphouseError, StepError, VerificationFailed
-from pumphouse.model import Server, ServerSpec
+from pumphouse.model import MARKER, Server, ServerSpec
 from pumphouse.plan.fingerprint import fingerprint
 from pumphouse.plan.model import PlannedStep
 from pumphouse.plan.states import treatment
 from pumphouse.probes import answers, wait_answer, watch
-from pumphouse.steps.base import MARKER, Context, Outcome, Step, expect
+from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.guards import iso, one_of, require_no_copy, require_source
 from pumphouse.steps.nics import attachment
 from pumphouse.steps.user_data import compared_user_data, user_data_of

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from pumphouse.errors import ActionTimeout, NotFound, StepError
-from pumphouse.model import Image
+from pumphouse.model import MARKER, Image
 from pumphouse.plan.model import PlannedStep
-from pumphouse.steps.base import MARKER, Context, Outcome, Step, expect
+from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.images import SNAPSHOT_PROPERTIES, EnsureImage
 
 #: Property of a copied snapshot: which server's it is, and of which plan.

@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from pumphouse.checks.network_quotas import check_network_quotas
-from pumphouse.clouds.api import Cloud, NovaNetwork
+from pumphouse.clouds.api import Cloud
+from pumphouse.clouds.network_api import NovaNetwork
 from pumphouse.errors import CloudUnreachable
 from pumphouse.findings import Finding, blocking
 from pumphouse.inventory import Inventory, Snapshot

@@ -7,8 +7,8 @@ from typing import Any
 
 import openstack
 
+from pumphouse.model import MARKER
 from pumphouse.plan.model import PlannedStep
-from pumphouse.steps import MARKER
 from tests.steps.bench import Bench, Write, address_of, ask, eventually
 from tests.steps.case import Case, Made
 from tests.steps.shared_cases import PortCase

@@ -12,8 +12,8 @@ import openstack
 import pytest
 
 from pumphouse.errors import ActionTimeout, NotFound, PlanStale, PumphouseError, StepError, VerificationFailed
+from pumphouse.model import MARKER
 from pumphouse.site import ProbeSpec
-from pumphouse.steps import MARKER
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.steps.bench import Bench, Scene, ask, eventually, impatient, make_plan
 from tests.steps.case import SetUp

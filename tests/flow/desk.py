@@ -22,16 +22,10 @@ from pumphouse.plan.model import Plan
 from pumphouse.selection import Selection, select_servers
 from pumphouse.session import Report, Run, begin
 from tests.labsite import LabSite
+from tests.raw import ask
 
 OPERATOR = "olga"
 WAIT_S = 30.0
-
-
-def ask(proxy: Any, path: str, method: str = "GET", **options: Any) -> Any:
-    """A request through one of openstacksdk's proxies; its JSON (None when there is none)."""
-    answer = proxy.request(path, method, **options)
-    openstack.exceptions.raise_from_response(answer)
-    return answer.json() if answer.content and "json" in answer.headers.get("Content-Type", "") else None
 
 
 def eventually(look: Callable[[], Any], what: str) -> Any:

@@ -15,7 +15,7 @@ from pumphouse.selection import select_servers
 from pumphouse.session import Run, begin
 from tests.flow.conftest import set_limits
 from tests.labsite import SDK_WARNS_OF_ITSELF, LabSite, start_lab
-from tests.steps.bench import ask
+from tests.raw import ask
 
 pytestmark = SDK_WARNS_OF_ITSELF
 

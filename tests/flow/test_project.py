@@ -14,8 +14,9 @@ from pumphouse.journal import Journal
 from pumphouse.selection import Choice, Selection
 from pumphouse.session.story import tell_story
 from tests.flow.conftest import set_limits
-from tests.flow.desk import AT_SOURCE, FINALISED, MOVED, OPERATOR, Desk, Place, ask
+from tests.flow.desk import AT_SOURCE, FINALISED, MOVED, OPERATOR, Desk, Place
 from tests.labsite import SDK_WARNS_OF_ITSELF
+from tests.raw import ask
 
 pytestmark = SDK_WARNS_OF_ITSELF
 ACME = ("web1", "web2", "db", "cache", "worker1", "bastion")

@@ -23,8 +23,9 @@ from pumphouse.errors import (
 from pumphouse.findings import Finding
 from pumphouse.selection import select_servers
 from pumphouse.session import begin
-from tests.flow.desk import AT_SOURCE, Desk, ask, eventually
+from tests.flow.desk import AT_SOURCE, Desk, eventually
 from tests.labsite import SDK_WARNS_OF_ITSELF
+from tests.raw import ask
 
 pytestmark = SDK_WARNS_OF_ITSELF
 

@@ -15,8 +15,9 @@ import pytest
 from pumphouse.errors import ClaimHeld, StepError
 from pumphouse.journal import Journal
 from pumphouse.selection import select_servers
-from tests.flow.desk import AT_SOURCE, MOVED, STOPPED, Desk, ask, eventually
+from tests.flow.desk import AT_SOURCE, MOVED, STOPPED, Desk, eventually
 from tests.labsite import SDK_WARNS_OF_ITSELF
+from tests.raw import ask
 from tests.steps.bench import Killed, killed_at_write
 
 pytestmark = SDK_WARNS_OF_ITSELF

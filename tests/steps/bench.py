@@ -38,6 +38,7 @@ from pumphouse.selection import select_servers
 from pumphouse.site import Site, load_site
 from pumphouse.steps import STEPS, Context
 from tests.labsite import LabSite
+from tests.raw import ask
 
 WAIT_S = 20.0
 
@@ -73,13 +74,6 @@ class MortalJournal(Journal):
 def unique(word: str = "x") -> str:
     """A name that no other test uses."""
     return f"{word}-{secrets.token_hex(4)}"
-
-
-def ask(proxy: Any, path: str, method: str = "GET", **options: Any) -> Any:
-    """A request through one of openstacksdk's proxies; its JSON (None when there is none)."""
-    answer = proxy.request(path, method, **options)
-    openstack.exceptions.raise_from_response(answer)
-    return answer.json() if answer.content and "json" in answer.headers.get("Content-Type", "") else None
 
 
 def eventually(look: Callable[[], Any], what: str) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pumphouse.plan.model import PlannedStep
-from tests.steps.bench import Bench, Write, ask, unique
+from tests.raw import ask
+from tests.steps.bench import Bench, Write, unique
 from tests.steps.case import Case, Made
 
 LIMITS = {"instances": 7, "cores": 9, "ram": 4096}

@@ -9,7 +9,8 @@ import openstack
 
 from pumphouse.model import MARKER
 from pumphouse.plan.model import PlannedStep
-from tests.steps.bench import Bench, Write, address_of, ask, eventually
+from tests.raw import ask
+from tests.steps.bench import Bench, Write, address_of, eventually
 from tests.steps.case import Case, Made
 from tests.steps.shared_cases import PortCase
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from pumphouse.plan.model import PlannedStep
-from tests.steps.bench import Bench, Write, ask, unique
+from tests.raw import ask
+from tests.steps.bench import Bench, Write, unique
 from tests.steps.case import Case, Made
 from tests.steps.quota_case import QuotaCase
 

@@ -15,7 +15,8 @@ from pumphouse.errors import ActionTimeout, NotFound, PlanStale, PumphouseError,
 from pumphouse.model import MARKER
 from pumphouse.site import ProbeSpec
 from tests.labsite import SDK_WARNS_OF_ITSELF
-from tests.steps.bench import Bench, Scene, ask, eventually, impatient, make_plan
+from tests.raw import ask
+from tests.steps.bench import Bench, Scene, eventually, impatient, make_plan
 from tests.steps.case import SetUp
 from tests.steps.server_cases import (
     BootCase,

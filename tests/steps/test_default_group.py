@@ -9,7 +9,8 @@ import pytest
 from pumphouse.plan.model import PlannedStep
 from pumphouse.plan.rules import egress, params_of
 from tests.labsite import SDK_WARNS_OF_ITSELF
-from tests.steps.bench import Bench, ask, unique
+from tests.raw import ask
+from tests.steps.bench import Bench, unique
 from tests.steps.case import Case, Made, SetUp
 from tests.steps.shared_cases import like
 

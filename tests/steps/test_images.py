@@ -14,7 +14,8 @@ from pumphouse.plan.model import PlannedStep
 from pumphouse.steps import STEPS
 from pumphouse.steps import images as step_images
 from tests.labsite import SDK_WARNS_OF_ITSELF
-from tests.steps.bench import Bench, Scene, Write, ask, keep, make_plan, start, unique
+from tests.raw import ask
+from tests.steps.bench import Bench, Scene, Write, keep, make_plan, start, unique
 from tests.steps.case import Made, SetUp
 from tests.steps.shared_cases import FlavorCase, ImageCase, like
 

@@ -14,7 +14,8 @@ from keystoneauth1.session import Session
 from pumphouse.clouds import streams
 from pumphouse.errors import Conflict, PumphouseError, StepError, VerificationFailed
 from tests.labsite import SDK_WARNS_OF_ITSELF
-from tests.steps.bench import Bench, Killed, Scene, Write, ask, eventually, unique
+from tests.raw import ask
+from tests.steps.bench import Bench, Killed, Scene, Write, eventually, unique
 from tests.steps.case import Case, Made, SetUp
 from tests.steps.shared_cases import (
     FlavorCase,

@@ -16,7 +16,8 @@ from pumphouse.plan.move import plan_move
 from pumphouse.selection import select_servers
 from pumphouse.site import Carry
 from tests.labsite import SDK_WARNS_OF_ITSELF
-from tests.steps.bench import Bench, Killed, Scene, Write, address_of, ask, eventually, killed_at_write
+from tests.raw import ask
+from tests.steps.bench import Bench, Killed, Scene, Write, address_of, eventually, killed_at_write
 from tests.steps.case import Case, Made, SetUp
 
 pytestmark = SDK_WARNS_OF_ITSELF

@@ -12,7 +12,8 @@ from pumphouse.errors import ApiError, PlanStale, StepError, VerificationFailed
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps import STEPS
 from tests.labsite import SDK_WARNS_OF_ITSELF
-from tests.steps.bench import Bench, Scene, ask
+from tests.raw import ask
+from tests.steps.bench import Bench, Scene
 from tests.steps.case import Case, Made, SetUp
 from tests.steps.quota_case import QuotaCase
 from tests.steps.server_cases import BootCase, SettleCase, StopCase, boot_step, make_port, of_server

@@ -10,7 +10,8 @@ from pumphouse.clouds.http import Reply, Wire
 from pumphouse.errors import ApiError, StepError
 from pumphouse.plan.model import Plan, order
 from tests.labsite import SDK_WARNS_OF_ITSELF
-from tests.steps.bench import Bench, Killed, Write, ask, keep, make_plan
+from tests.raw import ask
+from tests.steps.bench import Bench, Killed, Write, keep, make_plan
 from tests.steps.case import SetUp
 from tests.steps.quota_case import QuotaCase
 from tests.steps.server_cases import FloatingIpCase, StopCase

@@ -138,12 +138,17 @@ def fixed_ip(admin: Session, address: str) -> dict[str, Any]:
 
 
 def action_times(admin: Session, server_id: str, action: str) -> tuple[str, str]:
-    """(begin, end) of the last action of that kind, by Nova's own log of a server; both clouds share one clock."""
+    """(begin, end) of the last action of that kind, by Nova's own log of a server; both clouds share one clock.
+
+    To the whole second: the destination's nova cuts the fraction off (``:31.000000`` for anything in that second), the
+    source's keeps it, so that within one second neither tells which came first.
+    """
     base = f"/servers/{server_id}/os-instance-actions"
     listed = admin.call("GET", "compute", base, headers=NOVA_2_21)["instanceActions"]
     last = max((one for one in listed if one["action"] == action), key=lambda one: str(one["start_time"]))
     detail = admin.call("GET", "compute", f"{base}/{last['request_id']}", headers=NOVA_2_21)["instanceAction"]
-    return str(last["start_time"]), max(str(event["finish_time"]) for event in detail["events"])
+    whole = len("2026-11-23T15:27:31")
+    return str(last["start_time"])[:whole], max(str(event["finish_time"]) for event in detail["events"])[:whole]
 
 
 def source_rules(group: dict[str, Any]) -> set[tuple[Any, ...]]:

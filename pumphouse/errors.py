@@ -14,6 +14,13 @@
     │   │   └── RateLimited    413/429 that names a rate
     │   ├── ActionTimeout      accepted, but the expected state never came
     │   └── DatabaseError      a service's database cannot be reached, read or written
+    ├── NodeError              a BMC, a switch or Fuel answered, or failed to answer, in a way we cannot go on from
+    │   ├── NodeUnreachable    no answer: silence, connection refused, name unknown
+    │   ├── NodeAuthError      credentials refused
+    │   ├── NodeGarbled        an answer that is none of the protocol's
+    │   ├── NodeRefused        an answer that says no (``status`` for HTTP)
+    │   ├── FuelTaskFailed     a Fuel task that ended in error
+    │   └── NodeTimeout        accepted, but the expected state never came
     ├── SelectionError         a selection that is empty, ambiguous or names what does not exist
     ├── PlanError              a plan that cannot be made
     │   └── PlanStale          the source changed since the plan was made
@@ -150,6 +157,40 @@ class DatabaseError(CloudError):
 
     Never raised ``from`` the driver's error: that may quote values, and values here are secrets.
     """
+
+
+class NodeError(PumphouseError):
+    """A BMC, a switch or Fuel failed in a way that we cannot go on from."""
+
+
+class NodeUnreachable(NodeError):
+    """No answer: silence, connection refused, name unknown."""
+
+
+class NodeAuthError(NodeError):
+    """Credentials refused."""
+
+
+class NodeGarbled(NodeError):
+    """An answer that is none of the protocol's."""
+
+
+class NodeRefused(NodeError):
+    """An answer that says no; ``status`` is the HTTP status where there is one."""
+
+    def __init__(
+        self, message: str, *, status: int = 0, remedy: str | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy, request_id=request_id)
+        self.status = status
+
+
+class FuelTaskFailed(NodeError):
+    """A Fuel task ended in status ``error``."""
+
+
+class NodeTimeout(NodeError):
+    """An accepted change did not show in time."""
 
 
 class SelectionError(PumphouseError):

@@ -22,6 +22,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from pumphouse.errors import SiteError
+from pumphouse.nodes import spec as hardware_spec
+from pumphouse.nodes.spec import Hardware
 
 SCHEMA_VERSION = 1
 #: Environment variable that names the site file where none is given.
@@ -126,20 +128,7 @@ _SCHEMA: dict[str, Any] = {
                 "servers": {"type": "object", "additionalProperties": _WAY},
             },
         },
-        "nodes": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["macs"],
-                "properties": {
-                    "macs": {
-                        "type": "array",
-                        "items": {"type": "string", "pattern": r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}\Z"},
-                    }
-                },
-            },
-        },
+        **hardware_spec.SCHEMA,
         "probe": _PROBE,
         "probes": {"type": "object", "additionalProperties": _PROBE},
         "limits": {
@@ -231,7 +220,7 @@ class Site:
     roles: Mapping[str, str] = field(default_factory=dict)
     availability_zones: Mapping[str, str | None] = field(default_factory=dict)
     quotas: str = "made"
-    nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hardware: Hardware = field(default_factory=Hardware)
     provider: Mapping[str, Provider] = field(default_factory=dict)
     same_net_traffic: str = ""
     source_databases: Mapping[str, DatabaseRef] = field(default_factory=dict)
@@ -351,7 +340,7 @@ def _build(file: Path, raw: dict[str, Any]) -> Site:
         roles=dict(destination.get("roles", {})),
         availability_zones=dict(destination.get("availability_zones", {})),
         quotas=destination.get("quotas", "made"),
-        nodes={name: tuple(mac.lower() for mac in node["macs"]) for name, node in raw.get("nodes", {}).items()},
+        hardware=hardware_spec.build(f"Site file {file}", raw),
         provider={label: _provider(file, label, spec) for label, spec in destination.get("provider", {}).items()},
         same_net_traffic=destination.get("same_net_traffic", ""),
         source_databases=_databases(file, "source", source),

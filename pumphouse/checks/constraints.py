@@ -184,12 +184,12 @@ def _targets(destination: Snapshot, site: Site) -> Iterator[Finding]:
 
 def check_nodes(site: Site) -> Iterator[Finding]:
     """Two NICs per node, where site.yaml describes nodes (read only)."""
-    for name, macs in site.nodes.items():
-        if len(set(macs)) < NODE_NICS:
+    for name, node in site.hardware.nodes.items():
+        if len(set(node.macs)) < NODE_NICS:
             yield Finding(
                 "warn",
                 "node-nics",
                 f"node {name}",
-                f"has {len(set(macs))} NIC in site.yaml; a node needs one for Admin and Private, and one for Public.",
+                f"has {len(set(node.macs))} NIC in site.yaml; a node needs one for Admin and Private, and one for Public.",
                 "give all its MACs in site.yaml, nodes; one NIC is not enough to transfer it.",
             )

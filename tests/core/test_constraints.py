@@ -14,6 +14,7 @@ from pumphouse.findings import Finding
 from pumphouse.inventory import Inventory
 from pumphouse.inventory.snapshot import Gap
 from pumphouse.model import Aggregate, Hypervisor, Network, Port, Service
+from pumphouse.nodes.spec import Hardware, NodeSpec
 from pumphouse.site import Carry
 from tests.core.making import healthy, make_site, planned
 from tests.factories import kid, make_flavor, make_server, make_snapshot, uid
@@ -128,7 +129,7 @@ def test_a_network_with_hardly_an_address_left_is_told(tmp_path: Path, cidr: str
     [(("aa", "bb"), False), (("aa",), True), (("aa", "aa"), True), ((), True)],
 )
 def test_a_node_needs_two_nics(tmp_path: Path, macs: tuple[str, ...], told: bool) -> None:
-    findings = of(tmp_path, {}, {}, nodes={"node-1": macs})
+    findings = of(tmp_path, {}, {}, hardware=Hardware(nodes={"node-1": NodeSpec("node-1", macs)}))
     assert found(findings, "node-nics") == ([("warn", "node node-1")] if told else [])
 
 

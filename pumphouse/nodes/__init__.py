@@ -1,0 +1,1 @@
+"""Bare metal: BMCs, switches and Fuel. One small interface each (:mod:`pumphouse.nodes.api`), drivers behind it."""

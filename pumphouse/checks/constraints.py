@@ -190,6 +190,6 @@ def check_nodes(site: Site) -> Iterator[Finding]:
                 "warn",
                 "node-nics",
                 f"node {name}",
-                f"has {len(set(node.macs))} NIC in site.yaml; a node needs one for Admin and Private, and one for Public.",
+                f"has {len(set(node.macs))} NIC in site.yaml; a node needs one for Admin and Private, one for Public.",
                 "give all its MACs in site.yaml, nodes; one NIC is not enough to transfer it.",
             )

@@ -12,7 +12,8 @@ from typing import Any
 _HOMES = {
     "PumphouseError": "pumphouse.errors",
     "Run": "pumphouse.session",
-    "begin": "pumphouse.session",
+    "approval_form": "pumphouse.notebook.approving",
+    "begin": "pumphouse.notebook.opening",
     "Site": "pumphouse.site",
     "load_site": "pumphouse.site",
     "select": "pumphouse.notebook",
@@ -21,10 +22,16 @@ _HOMES = {
     "show_evidence": "pumphouse.notebook.runs",
     "show_facts": "pumphouse.notebook",
     "show_findings": "pumphouse.notebook",
+    "show_graph": "pumphouse.notebook.graph",
     "show_ledger": "pumphouse.notebook.ledger",
+    "show_nodes": "pumphouse.notebook.runs",
+    "show_map": "pumphouse.notebook.sides",
     "show_plan": "pumphouse.notebook.runs",
     "show_report": "pumphouse.notebook.runs",
     "show_run": "pumphouse.notebook.runs",
+    "show_sides": "pumphouse.notebook.sides",
+    "show_way": "pumphouse.notebook.way",
+    "watch": "pumphouse.notebook.panel",
 }
 
 __all__ = sorted(_HOMES)

@@ -22,7 +22,7 @@ class Approval:
     """Who said yes to exactly which plan, when and why.
 
     ``approved_by`` is the name that was given, ``account`` the login under which it was typed (empty: an approval of
-    an older version).
+    an older version), ``second`` who else said yes, where two have to.
     """
 
     plan_hash: str
@@ -31,6 +31,7 @@ class Approval:
     ticket: str
     approved_at: str
     account: str = ""
+    second: str = ""
     schema: int = APPROVAL_SCHEMA
 
 
@@ -41,11 +42,13 @@ def approve(
     by: str,
     reason: str,
     ticket: str = "",
+    second: str = "",
     state: PlanState | None = None,
     replace: bool = False,
 ) -> Path:
     """Write the approval of a plan into ``folder`` (changes no cloud); returns the file.
 
+    :param second: a second person who read the plan, too; somebody else than ``by``.
     :param state: where the plan stands, as the journal says.
     :param replace: put this approval in the place of one that is there.
     :raises ApprovalMissing: when name or reason is empty.
@@ -54,6 +57,11 @@ def approve(
     if not by.strip() or not reason.strip():
         raise ApprovalMissing(
             f"The approval of plan {plan.hash[:12]} names no person or no reason.", remedy="give both."
+        )
+    if second.strip().casefold() == by.strip().casefold():
+        raise ApprovalMissing(
+            f"The approval of plan {plan.hash[:12]} names {by.strip()} twice.",
+            remedy="let somebody else be the second person, or leave the second one out.",
         )
     if state is not None and state.is_over:
         raise ApprovalRefused(
@@ -67,7 +75,7 @@ def approve(
             remedy="run the notebook with it; or approve again with --replace, if that approval is to be overruled.",
         )
     now = datetime.now(UTC).isoformat()
-    approval = Approval(plan.hash, by.strip(), reason.strip(), ticket.strip(), now, account())
+    approval = Approval(plan.hash, by.strip(), reason.strip(), ticket.strip(), now, account(), second.strip())
     write_atomic(path, json.dumps(asdict(approval), indent=2) + "\n")
     return path
 
@@ -96,12 +104,18 @@ def require_approval(plan: Plan, folder: Path, *, file: str = "") -> Approval:
     :raises ApprovalMissing: when there is none, or it is bound to another plan or unreadable.
     """
     path = Path(file) if file else folder / f"{plan.hash}.json"
-    remedy = f"let somebody read the plan and run: pumphouse approve {plan.hash[:12]} --by NAME --reason WHY"
+    remedy = (
+        f"let somebody read the plan and approve it, in the form of the notebook or with: "
+        f"pumphouse approve {plan.hash[:12]} --by NAME --reason WHY"
+    )
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         approval = Approval(**raw)
     except FileNotFoundError as error:
-        raise ApprovalMissing(f"Plan {plan.hash[:12]} is not approved: no file {path.name}.", remedy=remedy) from error
+        where = path if file else "the site's work folder"
+        raise ApprovalMissing(
+            f"Plan {plan.hash[:12]} is not approved: there is no approval of it in {where}.", remedy=remedy
+        ) from error
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ApprovalMissing(f"Approval file {path} cannot be read: {error}.", remedy=remedy) from error
     if not all(isinstance(said, str) and said.strip() for said in (approval.approved_by, approval.reason)):

@@ -13,6 +13,7 @@
     │   │   ├── QuotaExceeded  403/413 that names a quota
     │   │   └── RateLimited    413/429 that names a rate
     │   ├── ActionTimeout      accepted, but the expected state never came
+    │   ├── ServerStayed       a move that was accepted, after which the server is where it was
     │   └── DatabaseError      a service's database cannot be reached, read or written
     ├── NodeError              a BMC, a switch or Fuel answered, or failed to answer, in a way we cannot go on from
     │   ├── NodeUnreachable    no answer: silence, connection refused, name unknown
@@ -28,6 +29,7 @@
     ├── ApprovalMissing        no approval bound to this plan
     ├── ApprovalRefused        an approval that may not be given: of a plan that is over, or over another one
     ├── StepError              a step could not be carried out
+    │   ├── Stopped            somebody asked the run to stop, and it did
     │   ├── NotCarried         a source object has no counterpart at the destination (yet, or any more)
     │   └── VerificationFailed carried out, but the cloud does not show the expected outcome
     ├── JournalError           the journal cannot be read or written, or contradicts itself
@@ -41,6 +43,7 @@ survive a process boundary.
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 
@@ -66,8 +69,25 @@ class PumphouseError(Exception):
             text += f" Remedy: {self.remedy}"
         return text
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback (its own protocol): the sentences, for people."""
+        request = f" [request {self.request_id}]" if self.request_id else ""
+        lines = [_wrapped(f"{type(self).__name__}: {self.message}{request}")]
+        return [*lines, _wrapped(f"Remedy: {self.remedy}")] if self.remedy else lines
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _wrapped(text: str) -> str:
+    """Lines that fit a notebook, which would break them in the middle of words; what is indented stays so."""
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        lines += textwrap.wrap(line, 110, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [
+            ""
+        ]
+    return "\n".join(lines)
 
 
 def _rebuild(kind: type[PumphouseError], args: tuple[Any, ...], state: dict[str, Any]) -> PumphouseError:
@@ -152,6 +172,10 @@ class ActionTimeout(CloudError):
     """An accepted action did not reach the expected state in time."""
 
 
+class ServerStayed(CloudError):
+    """Nova accepted a server's move to another host and gave it up without a word: the server is where it was."""
+
+
 class DatabaseError(CloudError):
     """A service's database cannot be reached, read or written, or is not what it should be.
 
@@ -223,6 +247,10 @@ class ApprovalRefused(PumphouseError):
 
 class StepError(PumphouseError):
     """A step could not be carried out; what was done before it stays journalled."""
+
+
+class Stopped(StepError):
+    """Somebody asked the run to stop, and it did: steps are left that were not begun."""
 
 
 class NotCarried(StepError):

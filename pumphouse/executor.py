@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from pumphouse.clouds.trace import Requests, changing_requests
-from pumphouse.errors import REFUSALS, ApiError, ClaimHeld, PumphouseError, StepError
+from pumphouse.clouds.failures import timed_out
+from pumphouse.errors import REFUSALS, ApiError, ClaimHeld, CloudUnreachable, PumphouseError, StepError, Stopped
 from pumphouse.holder import holder, is_gone
 from pumphouse.journal import StepState
 from pumphouse.journal.store import SCOPE_KEY
+from pumphouse.keeper import Keeper
 from pumphouse.plan.model import PlannedStep
+from pumphouse.putback import Returns, half_way, taken_back
 from pumphouse.steps import STEPS, Context
+from pumphouse.steps.stale import stale_servers
 from pumphouse.steps.user_data import user_data_of
+from pumphouse.stopping import StopKind, StopRequest, note_stopped, pending_stop
+from pumphouse.trace import Requests, changing_requests
 
 #: Seconds that a claim on a server lasts without renewal.
 LEASE_S = 900.0
 #: Seconds to wait for another run that makes the same shared object (an image, a network, a project …).
 SHARED_WAIT_S = 120.0
+#: How often a step whose answer was lost looks by itself whether it happened.
+LOST_ANSWERS = 2
+#: Seconds before that: where the other end hung up, and where there was silence. A request that was never acknowledged
+#: is sent again by our own kernel, up to ``tcp_orphan_retries`` times, after we gave it up: in about 100 s.
+RESET_S, SILENCE_S = 1.0, 130.0
 
 
 @dataclass
 class Execution:
-    """What became of each step: ``verified``, ``skipped`` (verified before), ``failed`` or ``blocked``."""
+    """What became of each step: ``verified``, ``skipped`` (verified before), ``failed`` or ``blocked``.
+
+    Steps that were not begun because somebody asked to stop have no result.
+    """
 
     results: dict[str, str] = field(default_factory=dict)
     errors: dict[str, PumphouseError] = field(default_factory=dict)
@@ -49,39 +62,102 @@ def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None =
     """Carry out steps in the order of their needs, independent ones side by side (changes what the steps change).
 
     A step that the journal knows as verified is skipped. One that fails keeps the steps that need it from
-    beginning; the others go on.
+    beginning; the others go on. A server that fails after its stop goes back if its plan says so; one that went back
+    earlier is left out. Before each step begins, the journal is asked whether somebody wants us to stop.
 
     :param workers: how many at a time; the site's ``limits.parallel`` by default.
     :raises StepError: at the end, when any step failed, naming all of them.
+    :raises Stopped: when somebody asked to stop and steps are left; carrying out the same steps again goes on.
     """
-    todo = {step.key: step for step in steps}
     states = ctx.journal.step_states(ctx.plan.hash)
-    ctx.journal.write(ctx.run_id, ctx.plan.hash, SCOPE_KEY, "scope", {"steps": sorted(todo)})
+    gone = taken_back(ctx.plan, states) if half_way(ctx.plan, states) else frozenset[str]()
+    asked = tuple(steps)
+    todo = {step.key: step for step in asked if step.phase == "prepare" or step.server_id not in gone}
+    ctx.journal.write(ctx.run_id, ctx.plan.hash, SCOPE_KEY, "scope", {"steps": sorted(step.key for step in asked)})
     if ctx.journal.plan_state(ctx.plan.hash) == "proposed":
         ctx.journal.set_plan_state(ctx.plan.hash, "started")
     execution = Execution()
-    _check_outside_needs(todo, states)
     waiting = dict(todo)
+    stale = _leave_stale(ctx, execution, waiting)
+    _check_outside_needs(ctx, waiting, todo, states)
+    keeper = Keeper(ctx.journal, ctx.run_id, lease_s=_lease_s(ctx), report=ctx.report)
+    returns = Returns(ctx, keeper)
+    returns.take_up(states)
     running: dict[Future[tuple[str, float]], str] = {}
     places = workers or ctx.site.parallel
-    with ThreadPoolExecutor(places, thread_name_prefix="step") as pool:
+    stop: StopRequest | None = None
+    with keeper, ThreadPoolExecutor(places, thread_name_prefix="step") as pool:
         try:
-            while waiting or running:
-                for step in _ready(waiting, todo, execution.results)[: places - len(running)]:
+            while waiting or running or returns.pending:
+                returns.block(waiting, execution.results)
+                ready = _ready(waiting, todo, execution.results)
+                stop = pending_stop(ctx.journal, ctx.run_id, ctx.plan.hash)
+                if stop is not None:
+                    begun = _begun(ctx.plan.steps, states, {*execution.results, *running.values()})
+                    ready = [step for step in ready if stop.kind is StopKind.AFTER_SERVER and _owner(step) in begun]
+                    if not ready and not running and not returns.pending:
+                        break
+                for step in ready[: places - len(running)]:
                     del waiting[step.key]
-                    running[pool.submit(_one, ctx, step, states.get(step.key, StepState()))] = step.key
-                done, _ = wait(running, timeout=0 if not running else None, return_when=FIRST_COMPLETED)
-                for future in done:
-                    _collect(ctx, execution, todo, running.pop(future), future)
+                    running[pool.submit(_one, ctx, keeper, step, states.get(step.key, StepState()))] = step.key
+                going: set[Future[Any]] = {*running, *returns.begin(pool, (todo[key] for key in running.values()))}
+                done, _ = wait(going, timeout=None if going else 0, return_when=FIRST_COMPLETED)
+                returns.collect(done, execution.errors)
+                for future in done & running.keys():
+                    key = running.pop(future)
+                    _collect(ctx, execution, todo, key, future)
+                    if key in execution.errors:
+                        returns.note(todo[key], execution.errors[key])
         except BaseException:
             # no new step begins; the ones under way end and journal their outcome
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+    if stop is not None and waiting:
+        note_stopped(ctx.journal, stop)
+        execution.raise_failures(todo)
+        raise _stopped(ctx, stop, execution, todo, _begun(ctx.plan.steps, states, execution.results))
+    if execution.errors.keys() <= stale and all(step.phase == "prepare" for step in asked) and _others(ctx, stale):
+        return execution  # what is stale fails the run at its end; until then the others go on
     execution.raise_failures(todo)
+    if len(todo) < len(asked):
+        raise _left_out(ctx, gone)
     states = ctx.journal.step_states(ctx.plan.hash)
     if all(states.get(step.key, StepState()).state == "verified" for step in ctx.plan.steps):
         ctx.journal.set_plan_state(ctx.plan.hash, "finished")
     return execution
+
+
+def _leave_stale(ctx: Context, execution: Execution, waiting: dict[str, PlannedStep]) -> frozenset[str]:
+    """Keep servers that changed since the plan was made out of it, whatever of theirs is still to do.
+
+    Returns the key of the step of each that bears the error.
+    """
+    if not any(step.server_id for step in waiting.values()):
+        return frozenset()
+    failed = set()
+    for server_id, error in stale_servers(ctx).items():
+        own = [step for step in waiting.values() if step.server_id == server_id]
+        for step in own:
+            del waiting[step.key]
+            execution.results[step.key] = "blocked"
+        for step in own[:1]:
+            _note_failure(ctx, execution, step, error)
+            failed.add(step.key)
+    return frozenset(failed)
+
+
+def _others(ctx: Context, stale: Collection[str]) -> bool:
+    """Whether the plan has servers beside those of these steps."""
+    gone = {step.server_id for step in ctx.plan.steps if step.key in stale}
+    return any(server.id not in gone for server in ctx.plan.servers)
+
+
+def _left_out(ctx: Context, gone: Collection[str]) -> StepError:
+    names = sorted(server.name for server in ctx.plan.servers if server.id in gone)
+    return StepError(
+        f"{', '.join(names)}: taken back to the source under this plan before, and left out; all others are done.",
+        remedy="run the notebook again: it makes a plan of their own for them, which wants an approval.",
+    )
 
 
 def _ready(
@@ -103,6 +179,38 @@ def _ready(
     return sorted(ready, key=lambda step: step.server_id is None or step.server_id not in begun)
 
 
+def _owner(step: PlannedStep) -> str | None:
+    """The server, node or host that a step is about; None: several share it."""
+    return step.server_id or step.node or step.host
+
+
+def _begun(steps: Iterable[PlannedStep], states: Mapping[str, StepState], touched: Collection[str]) -> frozenset[str]:
+    """Servers, nodes and hosts of which more than preparations was begun, by this execution or an earlier one."""
+    return frozenset(
+        owner
+        for step in steps
+        if (owner := _owner(step)) and step.phase != "prepare"
+        if step.key in touched or states.get(step.key, StepState()).in_effect
+    )
+
+
+def _stopped(
+    ctx: Context, stop: StopRequest, execution: Execution, todo: Mapping[str, PlannedStep], begun: Collection[str]
+) -> Stopped:
+    """What to tell whoever asked: what is done, what is left, and which servers are half-way."""
+    done = sum(result in ("verified", "skipped") for result in execution.results.values())
+    left = [step for key, step in todo.items() if key not in execution.results]
+    halfway = {owner for step in left if step.phase != "prepare" and (owner := _owner(step)) in begun}
+    known = {server.id: server.name for server in ctx.plan.servers}
+    names = sorted(known.get(owner, owner) for owner in halfway if owner)
+    between = f" Half-way, and maybe down: {', '.join(names)}." if names else " Nothing is half-way."
+    return Stopped(
+        f"{stop.by} asked for it at {stop.asked_at:%H:%M:%S} UTC. {done} of {len(todo)} steps are done and verified, "
+        f"{len(left)} were not begun.{between}",
+        remedy="run the same cell (or notebook) again to go on where it stopped, or roll back.",
+    )
+
+
 def _collect(
     ctx: Context, execution: Execution, todo: Mapping[str, PlannedStep], key: str, future: Future[tuple[str, float]]
 ) -> None:
@@ -110,10 +218,15 @@ def _collect(
         execution.results[key], execution.seconds[key] = future.result()
     except Exception as caught:  # noqa: BLE001  a fault of ours in one step must not cut the others off half-way
         error = caught if isinstance(caught, PumphouseError) else _fault(todo[key], caught)
-        execution.results[key] = "failed"
-        execution.errors[key] = error
-        ctx.journal.write(ctx.run_id, ctx.plan.hash, key, "failed", {"error": str(error), "type": type(error).__name__})
-        ctx.report(f"FAILED   {todo[key].title}: {error.message}")
+        _note_failure(ctx, execution, todo[key], error)
+
+
+def _note_failure(ctx: Context, execution: Execution, step: PlannedStep, error: PumphouseError) -> None:
+    execution.results[step.key] = "failed"
+    execution.errors[step.key] = error
+    data = {"error": str(error), "type": type(error).__name__}
+    ctx.journal.write(ctx.run_id, ctx.plan.hash, step.key, "failed", data)
+    ctx.report(f"FAILED   {step.title}: {error.message}")
 
 
 def _fault(step: PlannedStep, caught: Exception) -> StepError:
@@ -125,31 +238,67 @@ def _fault(step: PlannedStep, caught: Exception) -> StepError:
     return error
 
 
-def _one(ctx: Context, step: PlannedStep, before: StepState) -> tuple[str, float]:
+def _one(ctx: Context, keeper: Keeper, step: PlannedStep, before: StepState) -> tuple[str, float]:
     """Look, intend, act, journal, verify: the life of one step; returns its result and seconds."""
     begun = time.monotonic()
     if before.state == "verified" and _still_stands(ctx, step, before):
         ctx.journal.write(ctx.run_id, ctx.plan.hash, step.key, "skipped")
         return "skipped", time.monotonic() - begun
     _claim(ctx, step)
+    keys = _owned(step) or [_shared_key(step)]
+    keeper.claimed(keys)
     try:
-        return "verified", _do(ctx, step, begun)
+        return "verified", _persist(ctx, step, begun, lambda: keeper.permit(keys))
     finally:
-        if step.server_id is None:
-            ctx.journal.release(ctx.run_id, _claim_key(step))
+        if not _owned(step):
+            keeper.released(_shared_key(step))
+            ctx.journal.release(ctx.run_id, _shared_key(step))
 
 
-def _claim_key(step: PlannedStep) -> str:
-    return f"server:{step.server_id}" if step.server_id else f"step:{step.key}"[:255]
+def _persist(ctx: Context, step: PlannedStep, begun: float, permit: Callable[[], None]) -> float:
+    """Do it; where an answer was lost on a way that has worked so far, look whether it happened, and go on."""
+    patience = LOST_ANSWERS if ctx.site.outage_s else 0
+    while True:
+        try:
+            return _do(ctx, step, begun, permit)
+        except PumphouseError as error:
+            cause = error if isinstance(error, CloudUnreachable) else error.__cause__
+            if not isinstance(cause, CloudUnreachable) or patience == 0:
+                raise
+            patience -= 1
+            pause_s = SILENCE_S if timed_out(cause) else RESET_S
+            ctx.report(f"waiting  {step.title}: {cause.message} Looking in {pause_s:g} s whether it happened.")
+            data = {"error": str(error), "pause_s": pause_s}
+            ctx.journal.write(ctx.run_id, ctx.plan.hash, step.key, "waited", data)
+            time.sleep(pause_s)
+
+
+def _shared_key(step: PlannedStep) -> str:
+    return f"step:{step.key}"
+
+
+def _owned(step: PlannedStep) -> list[str]:
+    """Claims that the step's run keeps until it ends; none: the step makes an object that plans share."""
+    found = (("server", step.server_id), ("node", step.node), ("host", step.host))
+    return [f"{word}:{name}" for word, name in found if name]
+
+
+def _lease_s(ctx: Context) -> float:
+    return max(LEASE_S, 3 * ctx.site.action_timeout_s)
 
 
 def _claim(ctx: Context, step: PlannedStep) -> None:
-    """Take the step's server, or the shared object itself, which another plan may be making at this moment."""
-    lease_s = max(LEASE_S, 3 * ctx.site.action_timeout_s)
-    end = time.monotonic() + (0.0 if step.server_id else SHARED_WAIT_S)
+    """Take the step's server, node or host, or the shared object, which another plan may be making at this moment."""
+    lease_s = _lease_s(ctx)
+    if step.node and ctx.site.hardware.fuel is not None:
+        lease_s = max(lease_s, 1.5 * ctx.site.hardware.fuel.task_timeout_s)
+    keys = _owned(step)
+    end = time.monotonic() + (0.0 if keys else SHARED_WAIT_S)
     while True:
         try:
-            ctx.journal.claim(ctx.run_id, [_claim_key(step)], holder=holder(), lease_s=lease_s, is_gone=is_gone)
+            ctx.journal.claim(
+                ctx.run_id, keys or [_shared_key(step)], holder=holder(), lease_s=lease_s, is_gone=is_gone
+            )
         except ClaimHeld:
             if time.monotonic() >= end:
                 raise
@@ -158,7 +307,7 @@ def _claim(ctx: Context, step: PlannedStep) -> None:
             return
 
 
-def _do(ctx: Context, step: PlannedStep, begun: float) -> float:
+def _do(ctx: Context, step: PlannedStep, begun: float, permit: Callable[[], None]) -> float:
     if step.kind == "stop":
         _ground_stands(ctx, step)
     primitive = STEPS[step.kind]
@@ -168,7 +317,7 @@ def _do(ctx: Context, step: PlannedStep, begun: float) -> float:
     if outcome is None:
         before = ctx.journal.step_state(ctx.plan.hash, step.key).ours or ctx.journal.made_by_us(step.key)
         write(ctx.run_id, ctx.plan.hash, step.key, "intent", {"absent": True, **primitive.before(ctx, step)})
-        with changing_requests() as requests:
+        with changing_requests(permit) as requests:
             try:
                 outcome = primitive.act(ctx, step)
             except PumphouseError as error:
@@ -222,16 +371,28 @@ def _still_stands(ctx: Context, step: PlannedStep, before: StepState) -> bool:
     return found is not None and found.get("id") == before.outcome.get("id")
 
 
-def _check_outside_needs(todo: Mapping[str, PlannedStep], states: Mapping[str, StepState]) -> None:
-    unmet = {
-        need: step
-        for step in todo.values()
-        for need in step.needs
-        if need not in todo and states.get(need, StepState()).state != "verified"
-    }
-    if unmet:
-        need, step = next(iter(unmet.items()))
-        raise StepError(
-            f"{step.title} needs {len(unmet)} step(s) that are not done and verified yet, first: {need}.",
-            remedy="run the earlier cells of the notebook first (prepare, then cut over).",
-        )
+def _check_outside_needs(
+    ctx: Context, waiting: Mapping[str, PlannedStep], todo: Mapping[str, PlannedStep], states: Mapping[str, StepState]
+) -> None:
+    """:raises StepError: when a step needs one that is neither here nor verified; what is under way is waited for."""
+    end = time.monotonic() + SHARED_WAIT_S
+    while True:
+        unmet = {
+            need: step
+            for step in waiting.values()
+            for need in step.needs
+            if need not in todo and states.get(need, StepState()).state != "verified"
+        }
+        if not unmet:
+            return
+        # another run that has the same plan is just looking whether it still stands
+        under_way = all(states.get(need, StepState()).state in ("intent", "done") for need in unmet)
+        if not under_way or time.monotonic() > end:
+            break
+        time.sleep(0.5)
+        states = ctx.journal.step_states(ctx.plan.hash)
+    need, step = next(iter(unmet.items()))
+    raise StepError(
+        f"{step.title} needs {len(unmet)} step(s) that are not done and verified yet, first: {need}.",
+        remedy="run the earlier cells of the notebook first (prepare, then cut over).",
+    )

@@ -55,6 +55,7 @@ def accept(findings: Iterable[Finding], codes: Iterable[str]) -> tuple[Finding, 
 ACCEPTABLE = frozenset(
     {
         "database-unusable",
+        "disk-lost",
         "image-format",
         "ipv6-not-carried",
         "keypair-unknown",
@@ -62,6 +63,7 @@ ACCEPTABLE = frozenset(
         "release-untried",
         "role-exists",
         "rules-unresolved",
+        "server-stuck",
         "state-not-kept",
         "user-data-damaged",
         "user-exists",

@@ -12,6 +12,9 @@ from datetime import datetime
 
 Properties = Mapping[str, str]
 
+#: How the evidence begins that tells how our connections to a cloud are protected.
+TLS_EVIDENCE = "TLS: "
+
 #: Where what pumphouse makes at the destination keeps the id of what it was made from: an attribute of projects and
 #: users, a property of images, and a metadata key of servers, which lose it when they are verified.
 MARKER = "pumphouse_source_id"
@@ -257,11 +260,20 @@ class Server:
 
 
 @dataclass(frozen=True)
+class ServerAction:
+    """What somebody had Nova do to a server (``os-instance-actions``): its name there, and when it began (aware UTC)."""
+
+    name: str
+    started_at: datetime
+    user_id: str | None = None
+
+
+@dataclass(frozen=True)
 class ServerSpec:
     """What :meth:`pumphouse.clouds.api.Compute.create_server` is asked to boot; ``user_data`` is base64.
 
-    With Neutron it has ports that were made ahead; with nova-network ``fixed_ips`` (network id, address) and names of
-    security groups.
+    With Neutron it has ports that were made ahead; with nova-network ``fixed_ips`` (network id, address; an empty
+    address: any) and names of security groups.
     """
 
     name: str
@@ -363,3 +375,9 @@ class CloudFacts:
     tls_verified: bool
     evidence: tuple[str, ...] = ()
     abilities: Properties = field(default_factory=dict)
+
+    @property
+    def tls(self) -> str:
+        """How our connections are protected, for people: ``verified``, or what is not and why."""
+        told = [line.removeprefix(TLS_EVIDENCE) for line in self.evidence if line.startswith(TLS_EVIDENCE)]
+        return told[0] if told else "verified" if self.tls_verified else "not verified"

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pumphouse.errors import SelectionError
 from pumphouse.fileio import write_atomic
 from pumphouse.inventory import codec
 from pumphouse.inventory.query import matching
+from pumphouse.serving import ProbeSpec
 
 SCHEMA_VERSION = 1
 KIND = "pumphouse-selection"
@@ -83,11 +84,15 @@ class Choice:
 class Selection:
     """The chosen servers: sorted ids without repeats, at least one, and what chose them.
 
-    :raises SelectionError: no id, or an id that is not text.
+    ``probe``: how all of them are to be asked whether they serve (``none``, ``ping``, ``tcp:22``,
+    ``http:80/health``), whatever ``site.yaml`` says; empty: as it says.
+
+    :raises SelectionError: no id, an id that is not text, or a probe that is none.
     """
 
     server_ids: tuple[str, ...]
     chosen_by: Choice
+    probe: str = ""
 
     def __post_init__(self) -> None:
         ids = tuple(sorted(set(_words("server_ids", self.server_ids))))
@@ -97,14 +102,27 @@ class Selection:
                 remedy="name at least one server; an empty selection never means everything.",
             )
         object.__setattr__(self, "server_ids", ids)
+        try:
+            _ = self.probe_spec
+        except (ValueError, AttributeError) as error:
+            raise SelectionError(
+                "The selection's probe is none: a probe is `none`, `ping`, `tcp:PORT` or `http:PORT/PATH`.",
+                remedy="correct it, or leave it out; commands are named by rules in site.yaml only.",
+            ) from error
+
+    @property
+    def probe_spec(self) -> ProbeSpec | None:
+        """The probe of all its servers; None: as ``site.yaml`` says."""
+        return ProbeSpec.parse(self.probe) if self.probe else None
 
     def __len__(self) -> int:
         return len(self.server_ids)
 
     @property
     def digest(self) -> str:
-        """SHA-256 in hex over the canonical JSON of the sorted ids; how they were chosen does not enter."""
-        canonical = json.dumps(self.server_ids, separators=(",", ":"), ensure_ascii=True)
+        """SHA-256 in hex over the canonical JSON of the sorted ids and the probe, not of how they were chosen."""
+        chosen = {"probe": self.probe, "server_ids": self.server_ids} if self.probe else self.server_ids
+        canonical = json.dumps(chosen, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
     def rows(self, servers: pd.DataFrame) -> pd.DataFrame:
@@ -130,6 +148,8 @@ class Selection:
             "chosen_by": codec.encode(self.chosen_by),
             "digest": self.digest,
         }
+        if self.probe:
+            document["probe"] = self.probe
         try:
             write_atomic(file, codec.dump_json(document))
         except OSError as error:
@@ -157,8 +177,8 @@ class Selection:
             raise SelectionError(f"Selection file {file} is not text.", remedy="select and save again.") from error
         try:
             document = codec.open_document(text, kind=KIND, schema=SCHEMA_VERSION)
-            stored = codec.decode(_Stored, document, "file")
-            selection = cls(stored.server_ids, stored.chosen_by)
+            stored = codec.decode(_Stored, {"probe": "", **document}, "file")
+            selection = cls(stored.server_ids, stored.chosen_by, stored.probe)
         except (ValueError, SelectionError) as error:
             raise SelectionError(
                 f"Selection file {file} cannot be used: {getattr(error, 'message', error)}",
@@ -182,6 +202,7 @@ class _Stored:
     server_ids: tuple[str, ...]
     chosen_by: Choice
     digest: str
+    probe: str
 
 
 def select_servers(
@@ -192,6 +213,7 @@ def select_servers(
     hosts: Sequence[str] = (),
     projects: Sequence[str] = (),
     query: str = "",
+    probe: str = "",
 ) -> Selection:
     """Choose servers from a servers table (``Inventory.servers`` or a part of it).
 
@@ -202,10 +224,12 @@ def select_servers(
         ``or``, ``not``, arithmetic and ``column.str.contains(...)`` and its like; nothing else can run. As in
         pandas a missing text equals nothing, so ``host != "node-1"`` holds for a server without host; any
         other condition on a missing value is not true.
+    :param probe: see :class:`Selection`.
     :raises SelectionError: nothing was asked for, nothing is left, a name is unknown or ambiguous, or the
         query is not one.
     """
-    return choose(servers, Choice.of(names=names, ids=ids, hosts=hosts, projects=projects, query=query))
+    chosen = choose(servers, Choice.of(names=names, ids=ids, hosts=hosts, projects=projects, query=query))
+    return replace(chosen, probe=probe)
 
 
 def choose(servers: pd.DataFrame, choice: Choice) -> Selection:

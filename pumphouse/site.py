@@ -24,6 +24,8 @@ from sqlalchemy.exc import ArgumentError
 from pumphouse.errors import SiteError
 from pumphouse.nodes import spec as hardware_spec
 from pumphouse.nodes.spec import Hardware
+from pumphouse.passwords import PasswordRef, read_password
+from pumphouse.serving import ON_FAILURE, PROBE_SCHEMA, RULE_SCHEMA, Expected, ProbeSpec, Rule
 
 SCHEMA_VERSION = 1
 #: Environment variable that names the site file where none is given.
@@ -31,17 +33,6 @@ SITE_VARIABLE = "PUMPHOUSE_SITE"
 
 _KEY = re.compile(r"[A-Za-z_-]{1,24}")
 _NAME = {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x1f\x7f]*\Z"}  # no control characters
-_PROBE = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["kind"],
-    "properties": {
-        "kind": {"enum": ["none", "tcp", "http"]},
-        "port": {"type": "integer", "minimum": 1, "maximum": 65535},
-        "path": {"type": "string", "pattern": "^/"},
-        "timeout_s": {"type": "number", "exclusiveMinimum": 0},
-    },
-}
 _DATABASE = {
     "type": "object",
     "additionalProperties": False,
@@ -71,7 +62,7 @@ _SCHEMA: dict[str, Any] = {
         "schema": {"const": SCHEMA_VERSION},
         "name": _NAME,
         "clouds_yaml": _NAME,
-        "journal": _NAME,
+        "journal": {"anyOf": [_NAME, _DATABASE]},
         "records": _NAME,
         "signing_key": _NAME,
         "work": _NAME,
@@ -129,8 +120,10 @@ _SCHEMA: dict[str, Any] = {
             },
         },
         **hardware_spec.SCHEMA,
-        "probe": _PROBE,
-        "probes": {"type": "object", "additionalProperties": _PROBE},
+        "probe": PROBE_SCHEMA,
+        "probes": {"type": "object", "additionalProperties": PROBE_SCHEMA},
+        "rules": {"type": "array", "items": RULE_SCHEMA},
+        "on_failure": {"enum": list(ON_FAILURE)},
         "limits": {
             "type": "object",
             "additionalProperties": False,
@@ -138,20 +131,12 @@ _SCHEMA: dict[str, Any] = {
                 "parallel": {"type": "integer", "minimum": 1, "maximum": 64},
                 "hold_s": {"type": "number", "minimum": 0},
                 "action_timeout_s": {"type": "number", "exclusiveMinimum": 0},
+                "downtime_budget_s": {"type": "number", "exclusiveMinimum": 0},
+                "outage_s": {"type": "number", "minimum": 0},
             },
         },
     },
 }
-
-
-@dataclass(frozen=True)
-class ProbeSpec:
-    """How to ask a guest whether it serves: ``tcp`` connects, ``http`` wants a status below 500."""
-
-    kind: str = "none"
-    port: int = 22
-    path: str = "/"
-    timeout_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -227,7 +212,7 @@ class Site:
     destination_databases: Mapping[str, DatabaseRef] = field(default_factory=dict)
     clashes: Mapping[str, str] = field(default_factory=lambda: dict(CLASHES))
     rename: str = "{name}-old"
-    journal_url: str = ""
+    journal_url: str = field(default="", repr=False)  # with its password
     records_dir: Path = Path("records")  # where records are written; with records_url, on their way to it
     records_url: str | None = None  # s3://bucket/prefix
     signing_key: Path | None = None
@@ -235,13 +220,25 @@ class Site:
     carry: Carry = field(default_factory=Carry)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     probes: Mapping[str, ProbeSpec] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    on_failure: str = "stay"
+    downtime_budget_s: float | None = None
+    outage_s: float = 1800.0
     parallel: int = 4
     hold_s: float = 3600.0
     action_timeout_s: float = 600.0
 
-    def probe_for(self, server_name: str, server_id: str) -> ProbeSpec:
-        """The probe of one server: by id, else by name, else the site's default."""
-        return self.probes.get(server_id) or self.probes.get(server_name) or self.probe
+    def expected(self, server_name: str, server_id: str, project_name: str = "") -> Expected:
+        """What is expected of one server: its own probe, else the first rule that says something, else the default."""
+        rules = [rule for rule in self.rules if rule.matches(server_name, server_id, project_name)]
+        own = self.probes.get(server_id) or self.probes.get(server_name)
+        return Expected(
+            probe=own or next((rule.probe for rule in rules if rule.probe), self.probe),
+            downtime_budget_s=next(
+                (rule.downtime_budget_s for rule in rules if rule.downtime_budget_s), self.downtime_budget_s
+            ),
+            on_failure=next((rule.on_failure for rule in rules if rule.on_failure), self.on_failure),
+        )
 
     @property
     def secrets_file(self) -> Path:
@@ -304,6 +301,9 @@ def _numbers(value: Any, where: str = "") -> Iterator[tuple[str, float]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _numbers(item, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _numbers(item, f"{where}.{place}")
 
 
 def _build(file: Path, raw: dict[str, Any]) -> Site:
@@ -324,10 +324,7 @@ def _build(file: Path, raw: dict[str, Any]) -> Site:
         )
     work = base / raw.get("work", "work")
     records_url = raw["records"] if raw.get("records", "").startswith("s3://") else None
-    journal = raw.get("journal", "sqlite:///journal.db")
-    if journal.startswith("sqlite:///") and not journal.startswith("sqlite:////"):
-        journal = f"sqlite:///{base / journal.removeprefix('sqlite:///')}"
-    return Site(
+    site = Site(
         path=file,
         name=raw.get("name", base.name),
         clouds_yaml=clouds_yaml,
@@ -347,48 +344,61 @@ def _build(file: Path, raw: dict[str, Any]) -> Site:
         destination_databases=_databases(file, "destination", destination),
         clashes={**CLASHES, **destination.get("clashes", {})},
         rename=destination.get("rename", "{name}-old"),
-        journal_url=journal,
         records_dir=work / "outgoing-records" if records_url else base / raw.get("records", "records"),
         records_url=records_url,
         signing_key=base / Path(raw["signing_key"]).expanduser() if "signing_key" in raw else None,
         work_dir=work,
         carry=Carry(**raw.get("carry", {})),
-        probe=_probe(raw.get("probe", {})),
-        probes={name: _probe(spec) for name, spec in raw.get("probes", {}).items()},
+        probe=ProbeSpec.of(raw.get("probe", {})),
+        probes={name: ProbeSpec.of(spec) for name, spec in raw.get("probes", {}).items()},
+        rules=tuple(map(Rule.of, raw.get("rules", ()))),
+        on_failure=raw.get("on_failure", "stay"),
+        downtime_budget_s=float(limits["downtime_budget_s"]) if "downtime_budget_s" in limits else None,
+        outage_s=float(limits.get("outage_s", 1800.0)),
         parallel=int(limits.get("parallel", 4)),
         hold_s=float(limits.get("hold_s", 3600.0)),
         action_timeout_s=float(limits.get("action_timeout_s", 600.0)),
     )
+    return _with_journal(site, raw.get("journal", "sqlite:///journal.db"))
+
+
+def _with_journal(site: Site, raw: str | dict[str, str]) -> Site:
+    """The site with its journal's URL, and in it the password from where the site says that it is kept."""
+    told = {"url": raw} if isinstance(raw, str) else raw
+    if told["url"].startswith("sqlite:"):
+        path = told["url"].removeprefix("sqlite:///")
+        relative = path != told["url"] and not path.startswith("/")
+        return replace(site, journal_url=f"sqlite:///{site.path.parent / path}" if relative else told["url"])
+    ref = _reference(site.path, "journal", told)
+    place = PasswordRef(ref.key, "databases", entry=ref.password_entry, variable=ref.password_env)
+    password = read_password(site, place)
+    url = make_url(ref.url) if password is None else make_url(ref.url).set(password=password)
+    return replace(site, journal_url=url.render_as_string(hide_password=False))
 
 
 def _databases(file: Path, side: str, raw: dict[str, Any]) -> dict[str, DatabaseRef]:
-    found = {}
-    for name, entry in raw.get("databases", {}).items():
-        key = f"{side}.databases.{name}"
-        try:
-            url = make_url(entry["url"])
-        except (ArgumentError, ValueError):
-            # not shown, nor as the cause: what does not parse as a URL may hold a password
-            raise SiteError(
-                f"Site file {file}: {key}.url is not a database URL.",
-                remedy="write it like postgresql://user@host/keystone, mysql://user@host/keystone or sqlite:///FILE.",
-            ) from None
-        if url.password or "password" in url.query or {"password_entry", "password_env"} <= entry.keys():
-            raise SiteError(
-                f"Site file {file}: {key} holds a password, or names two places for it.",
-                remedy="take it out of the URL and name one place: `password_entry` (a key of `databases` in "
-                "secure.yaml) or `password_env` (an environment variable).",
-            )
-        if url.get_backend_name() == "sqlite" and url.database:
-            url = url.set(database=str(file.parent / url.database))
-        entry = {**entry, "url": url.render_as_string(hide_password=False)}
-        found[name] = DatabaseRef(key=key, **entry)
-    return found
+    entries = raw.get("databases", {})
+    return {name: _reference(file, f"{side}.databases.{name}", entry) for name, entry in entries.items()}
 
 
-def _probe(raw: dict[str, Any]) -> ProbeSpec:
-    spec = ProbeSpec(**raw)
-    return replace(spec, port=int(spec.port))  # 80.0 is an integer to JSON schema, but no port to a socket
+def _reference(file: Path, key: str, entry: dict[str, str]) -> DatabaseRef:
+    try:
+        url = make_url(entry["url"])
+    except (ArgumentError, ValueError):
+        # not shown, nor as the cause: what does not parse as a URL may hold a password
+        raise SiteError(
+            f"Site file {file}: {key}.url is not a database URL.",
+            remedy="write it like postgresql://user@host/keystone, mysql://user@host/keystone or sqlite:///FILE.",
+        ) from None
+    if url.password or "password" in url.query or {"password_entry", "password_env"} <= entry.keys():
+        raise SiteError(
+            f"Site file {file}: {key} holds a password, or names two places for it.",
+            remedy="take it out of the URL and name one place: `password_entry` (a key of `databases` in "
+            "secure.yaml) or `password_env` (an environment variable).",
+        )
+    if url.get_backend_name() == "sqlite" and url.database:
+        url = url.set(database=str(file.parent / url.database))
+    return DatabaseRef(key=key, **{**entry, "url": url.render_as_string(hide_password=False)})
 
 
 def _provider(file: Path, label: str, raw: dict[str, Any]) -> Provider:

@@ -116,6 +116,9 @@ def start_lab(
     destination: str = "neutron",
     rate_limit: str = "release",
     rate_scale: float = 0.1,
+    hardware: bool = False,
+    fuel_release: str = "8.0",
+    content: str = "usual",
 ) -> LabSite:
     """Start a lab in a fresh directory; :meth:`LabSite.stop` ends it, and so does the end of this process.
 
@@ -131,6 +134,9 @@ def start_lab(
         destination=destination,
         rate_limit=rate_limit,
         rate_scale=rate_scale,
+        hardware=hardware,
+        fuel_release=fuel_release,
+        content=content,
     )
     info = process.up(directory, options)
     return LabSite(info.directory, info.facts)

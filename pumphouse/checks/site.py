@@ -44,7 +44,7 @@ def check_site(inventory: Inventory, site: Site | None = None) -> tuple[Finding,
                     "warn",
                     "tls-off",
                     f"cloud {snapshot.facts.cloud}",
-                    "is talked to without TLS verification.",
+                    f"is talked to without all of TLS's protection: {snapshot.facts.tls}.",
                     "use https and `verify: true` in clouds.yaml wherever the cloud offers it.",
                 )
             )

@@ -14,6 +14,7 @@ import click
 
 from pumphouse.approval import approve
 from pumphouse.checks.releases import describe
+from pumphouse.cli.init import desk_command, init_command, stop_command
 from pumphouse.errors import PlanError
 from pumphouse.findings import Finding, blocking
 from pumphouse.inventory import BUILDERS
@@ -101,10 +102,13 @@ def check_command(site_file: str, as_json: bool) -> None:
 @click.option("--by", help="Who approves; your account by default.")
 @click.option("--reason", required=True, help="Why the plan may run.")
 @click.option("--ticket", default="", help="Change ticket.")
+@click.option("--second", default="", help="A second person who read the plan, too.")
 @click.option("--replace", is_flag=True, help="Put this approval in the place of one that is there.")
 @site_option
 @one_paragraph
-def approve_command(plan_hash: str, by: str | None, reason: str, ticket: str, replace: bool, site_file: str) -> None:
+def approve_command(
+    plan_hash: str, by: str | None, reason: str, ticket: str, second: str, replace: bool, site_file: str
+) -> None:
     """Approve exactly one plan, by (the first digits of) its hash. Changes no cloud.
 
     The account that types this is noted beside the name that is given. A plan that is finished, undone or superseded
@@ -119,7 +123,7 @@ def approve_command(plan_hash: str, by: str | None, reason: str, ticket: str, re
         plan = _plan(journal, plan_hash)
         state = journal.plan_state(plan.hash)
     folder, by = site.work_dir / "approvals", by or getpass.getuser()
-    path = approve(plan, folder, by=by, reason=reason, ticket=ticket, state=state, replace=replace)
+    path = approve(plan, folder, by=by, reason=reason, ticket=ticket, second=second, state=state, replace=replace)
     names = ", ".join(server.name for server in plan.servers)
     click.echo(f"Approved {plan.kind} plan {plan.hash[:12]} of {len(plan.servers)} server(s): {names}.")
     click.echo(f"  {path}")
@@ -223,6 +227,8 @@ def _quiet(_line: str) -> None:
     """Progress that nobody asked for."""
 
 
+for _command in (init_command, desk_command, stop_command):
+    main.add_command(_command)
 main.add_command(run_command)
 main.add_command(records_group)
 main.add_command(lint_command)

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from pumphouse.clouds.hosts_api import Hosts
 from pumphouse.clouds.network_api import Networking, Neutron, NovaNetwork
 from pumphouse.model import (
     Aggregate,
@@ -27,6 +28,7 @@ from pumphouse.model import (
     Quota,
     Role,
     Server,
+    ServerAction,
     ServerSpec,
     Service,
     Usage,
@@ -213,10 +215,13 @@ class Compute(ABC):
     """Nova without its network parts."""
 
     @abstractmethod
-    def list_servers(self, *, project_id: str | None = None, name: str | None = None) -> list[Server]:
+    def list_servers(
+        self, *, project_id: str | None = None, name: str | None = None, host: str | None = None
+    ) -> list[Server]:
         """All servers of all projects (or of one), complete beyond ``osapi_max_limit`` (read only).
 
         :param name: only those of exactly this name; Nova sends no others then.
+        :param host: only those on this compute host (administrators); likewise.
         """
 
     @abstractmethod
@@ -269,6 +274,10 @@ class Compute(ABC):
     @abstractmethod
     def delete_server(self, server_id: str) -> None:
         """Delete a server (asynchronous)."""
+
+    @abstractmethod
+    def list_actions(self, server_id: str) -> list[ServerAction]:
+        """What was done to a server, oldest first (read only); empty where Nova keeps no account of that."""
 
     @abstractmethod
     def wait_server(self, server_id: str, *statuses: str, timeout_s: float) -> Server:
@@ -377,6 +386,7 @@ class Cloud(ABC):
     identity: Identity
     images: Images
     compute: Compute
+    hosts: Hosts
 
     @property
     @abstractmethod

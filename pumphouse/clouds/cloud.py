@@ -15,6 +15,7 @@ from pumphouse.clouds.abilities import Abilities
 from pumphouse.clouds.api import Cloud, Identity, Images
 from pumphouse.clouds.compute import NovaCompute
 from pumphouse.clouds.discovery import Layout, required
+from pumphouse.clouds.hosts import NovaHosts
 from pumphouse.clouds.http import Service, Wire
 from pumphouse.clouds.identity import IdentityV3
 from pumphouse.clouds.identity_v2 import IdentityV2
@@ -25,7 +26,7 @@ from pumphouse.clouds.neutron import NeutronNetworking
 from pumphouse.clouds.nova_network import NovaNetworking
 from pumphouse.clouds.parse import root_of
 from pumphouse.errors import CloudAuthError, CloudError
-from pumphouse.model import CloudFacts
+from pumphouse.model import TLS_EVIDENCE, CloudFacts
 
 _CONNECTIONS = 32
 _ADMIN_PORT = 35357
@@ -81,6 +82,7 @@ class OpenStackCloud(Cloud):
             compute, lambda: self.user_id, lambda: self.project_id, locks_api=lambda: self._newer_compute((2, 9)),
             keypairs_api=lambda: self._newer_compute((2, 10)), user_data_api=lambda: self._newer_compute((2, 3)),
         )  # fmt: skip
+        self.hosts = NovaHosts(compute, self.compute)
         self.identity: Identity = self._identity()
         self.images: Images = self._images()
         self._nova_network = NovaNetworking(compute, self.compute, self._newer_compute)
@@ -110,7 +112,7 @@ class OpenStackCloud(Cloud):
             project_name=access.project_name or "",
             user_name=access.username or "",
             tls_verified=bool(self._tls.verify) and all(url.startswith("https:") for url in self._addresses()),
-            evidence=(*self._layout.evidence, f"our roles in the project: {roles}"),
+            evidence=(*self._layout.evidence, f"our roles in the project: {roles}", TLS_EVIDENCE + self._tls_words()),
             abilities=self._abilities.told(),
         )
 
@@ -228,6 +230,12 @@ class OpenStackCloud(Cloud):
             wire, self._layout, side=self.side, tls=self._tls, password=password,
             user_id=user_id, project_id=project_id, abilities=self._abilities,
         )  # fmt: skip
+
+    def _tls_words(self) -> str:
+        plain = sorted({urlsplit(url).netloc for url in self._addresses() if not url.startswith("https:")})
+        secure = any(url.startswith("https:") for url in self._addresses())
+        off = ["not verified: its entry of clouds.yaml turns that off"] if secure and not self._tls.verify else []
+        return "; ".join([*off, *([f"none at {', '.join(plain)} (http)"] if plain else [])]) or "verified"
 
     def _addresses(self) -> list[str]:
         layout = self._layout

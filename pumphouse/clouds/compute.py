@@ -15,6 +15,7 @@ from pumphouse.clouds.flavors import Flavors
 from pumphouse.clouds.http import Service
 from pumphouse.clouds.nova_records import (
     VOLUMES_KEY,
+    action_of,
     aggregate_of,
     host_service_of,
     hypervisor_of,
@@ -27,7 +28,18 @@ from pumphouse.clouds.nova_records import (
 from pumphouse.clouds.paging import all_pages, poll
 from pumphouse.clouds.parse import path
 from pumphouse.errors import ActionTimeout, ApiError, CloudError, NotFound
-from pumphouse.model import Aggregate, AvailabilityZone, Flavor, Hypervisor, Keypair, Quota, Server, ServerSpec, Usage
+from pumphouse.model import (
+    Aggregate,
+    AvailabilityZone,
+    Flavor,
+    Hypervisor,
+    Keypair,
+    Quota,
+    Server,
+    ServerAction,
+    ServerSpec,
+    Usage,
+)
 from pumphouse.model import Service as HostService
 
 _TELLS_USAGE = "os-used-limits-for-admin"
@@ -65,7 +77,9 @@ class NovaCompute(Compute):
         self._aliases: frozenset[str] | None = None
         self._lock = threading.Lock()
 
-    def list_servers(self, *, project_id: str | None = None, name: str | None = None) -> list[Server]:
+    def list_servers(
+        self, *, project_id: str | None = None, name: str | None = None, host: str | None = None
+    ) -> list[Server]:
         """All servers, by our own loop of markers: Nova's ``next`` links lose the details (read only)."""
         filters: dict[str, str]
         if project_id is None:
@@ -77,11 +91,17 @@ class NovaCompute(Compute):
         if name is not None:
             # a regular expression for whichever database: what could mean something there matches anything
             filters = {**filters, "name": f"^{re.sub('[^A-Za-z0-9-]+', '.+', name)}$"}
+        if host is not None:
+            filters = {**filters, "host": host}
         docs = list(all_pages(self._api, "servers", filters))
         untold = {doc.text("id") for doc in docs if VOLUMES_KEY not in doc}
         found = [server_of(doc) for doc in docs]
         # unknown filters are dropped by Nova without a word
-        wanted = [server for server in found if project_id in (None, server.project_id) and name in (None, server.name)]
+        wanted = [
+            server
+            for server in found
+            if project_id in (None, server.project_id) and name in (None, server.name) and host in (None, server.host)
+        ]
         return self._api.wire.each(lambda server: self._completed(server, untold), wanted)
 
     def list_locked(self) -> frozenset[str] | None:
@@ -117,7 +137,10 @@ class NovaCompute(Compute):
     def create_server(self, spec: ServerSpec) -> str:
         """Ask for a server; never repeated by itself. Without ports the cloud picks a network and an address."""
         networks = [{"port": port_id} for port_id in spec.port_ids]
-        networks += [{"uuid": network_id, "fixed_ip": address} for network_id, address in spec.fixed_ips]
+        networks += [
+            {"uuid": network_id, "fixed_ip": address} if address else {"uuid": network_id}
+            for network_id, address in spec.fixed_ips
+        ]
         body: dict[str, Any] = {
             "name": spec.name, "flavorRef": spec.flavor_id, "imageRef": spec.image_id, "metadata": dict(spec.metadata),
             "networks": networks or None, "key_name": spec.key_name,
@@ -135,7 +158,9 @@ class NovaCompute(Compute):
         api = self._user_data_api()
         if api is None:
             return None
-        doc = api.get(path("servers", server_id), f"read user_data of server {server_id}").doc("server")
+        doing = f"read user_data of server {server_id}"
+        reply = api.call("GET", path("servers", server_id), doing, repeatable=True, secret=True)
+        doc = reply.doc().doc("server")
         return doc.maybe_text("OS-EXT-SRV-ATTR:user_data") or ""
 
     def stop_server(self, server_id: str) -> None:
@@ -171,6 +196,13 @@ class NovaCompute(Compute):
     def delete_server(self, server_id: str) -> None:
         """Delete a server."""
         self._api.delete(path("servers", server_id), f"delete server {server_id}")
+
+    def list_actions(self, server_id: str) -> list[ServerAction]:
+        """``os-instance-actions``, which Grizzly brought; deleted servers have none (read only)."""
+        answer = self._api.maybe(path("servers", server_id, "os-instance-actions"), f"list acts on server {server_id}")
+        docs = answer.docs("instanceActions") if answer is not None else []
+        found = [action for doc in docs if (action := action_of(doc)) is not None]
+        return sorted(found, key=lambda action: action.started_at)
 
     def wait_server(self, server_id: str, *statuses: str, timeout_s: float) -> Server:
         """Poll until status and task state agree."""

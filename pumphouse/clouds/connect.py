@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Any
 
 import urllib3
 
+from pumphouse.clouds.api import Cloud
 from pumphouse.clouds.cloud import OpenStackCloud, new_session
 from pumphouse.clouds.config import check_auth, load_region, tls_of
 from pumphouse.clouds.discovery import explore, identity_versions
 from pumphouse.clouds.http import Notice, Secrets, Wire
+from pumphouse.clouds.later import LaterCloud
 from pumphouse.clouds.login import AUTH_KEYS, KINDS, Login
 from pumphouse.clouds.pairing import require_two_clouds
-from pumphouse.errors import SiteError
+from pumphouse.errors import CloudUnreachable, SiteError
 from pumphouse.site import Site
 
 _SIDES = ("source", "destination")
@@ -31,6 +34,7 @@ def connect(
     notice: Notice | None = None,
     release: str = "",
     sleep: Callable[[float], None] = time.sleep,
+    outage_s: float = 0.0,
 ) -> OpenStackCloud:
     """Log in to a cloud of clouds.yaml and find out what it is (read only).
 
@@ -39,6 +43,7 @@ def connect(
     :param timeout_s: bound of each HTTP call, in seconds.
     :param notice: told, in a sentence, when a call waits for a rate limit or is repeated; else it is logged.
     :param release: what site.yaml calls a source whose release the API does not tell.
+    :param outage_s: for how long a call waits for a cloud that answered here and cannot be reached any more.
     :raises SiteError: the file, the cloud or one of its keys is missing or wrong.
     :raises CloudUnreachable: no answer; names the address.
     :raises CloudAuthError: the credentials are refused.
@@ -90,6 +95,7 @@ def connect(
     except BaseException:
         wire.close()
         raise
+    wire.outage_s = outage_s
     password = auth.get("password")
     return OpenStackCloud(wire, layout, side=side, tls=tls, password=str(password) if password else None)
 
@@ -103,13 +109,14 @@ def connect_site(
     """
     source = connect(
         site.source_cloud, side="source", clouds_yaml=site.clouds_yaml, timeout_s=timeout_s, notice=notice,
-        release=site.source_release,
+        release=site.source_release, outage_s=site.outage_s,
     )  # fmt: skip
     destination = None
     try:
         destination = connect(
-            site.destination_cloud, side="destination", clouds_yaml=site.clouds_yaml, timeout_s=timeout_s, notice=notice
-        )
+            site.destination_cloud, side="destination", clouds_yaml=site.clouds_yaml, timeout_s=timeout_s,
+            notice=notice, outage_s=site.outage_s,
+        )  # fmt: skip
         require_two_clouds(source, destination)
     except BaseException:
         for cloud in (source, destination):
@@ -117,6 +124,44 @@ def connect_site(
                 cloud.close()
         raise
     return source, destination
+
+
+def connect_source(site: Site, *, timeout_s: float = 60, notice: Notice | None = None) -> tuple[Cloud, LaterCloud]:
+    """Log in to a site's source now, and to its destination by its first verb: it may not have been made yet.
+
+    A source that cannot be reached is tried again by its first verb: it may have ended, and nothing be asked of it.
+
+    :raises SiteError, CloudError: as :func:`connect`; the destination raises what :func:`connect_site` does, later.
+    """
+    known: dict[str, OpenStackCloud] = {}
+    guard = threading.Lock()
+
+    def log_in(name: str, side: str, release: str = "") -> OpenStackCloud:
+        cloud = connect(
+            name, side=side, clouds_yaml=site.clouds_yaml, timeout_s=timeout_s, notice=notice, release=release,
+            outage_s=site.outage_s,
+        )  # fmt: skip
+        try:
+            with guard:
+                both = known | {side: cloud}
+                if len(both) == len(_SIDES):
+                    require_two_clouds(both["source"], both["destination"])
+                known[side] = cloud
+        except BaseException:
+            cloud.close()
+            raise
+        return cloud
+
+    def log_in_to_source() -> OpenStackCloud:
+        return log_in(site.source_cloud, "source", site.source_release)
+
+    destination = LaterCloud(
+        site.destination_cloud, "destination", lambda: log_in(site.destination_cloud, "destination")
+    )
+    try:
+        return log_in_to_source(), destination
+    except CloudUnreachable:
+        return LaterCloud(site.source_cloud, "source", log_in_to_source), destination
 
 
 def _require_project(wire: Wire, where: str) -> None:

@@ -79,12 +79,21 @@ def timed_out(error: BaseException) -> bool:
     return not refused and _any(error, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)
 
 
-def hopeless(error: BaseException) -> bool:
-    """Whether trying again cannot help."""
-    return _any(
-        error, ksa.SSLError, requests.exceptions.SSLError, requests.exceptions.InvalidURL,
-        requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema, urllib3.exceptions.NameResolutionError,
+def unresolved(error: BaseException) -> bool:
+    """Whether a name could not be resolved: nothing was sent."""
+    return _any(error, urllib3.exceptions.NameResolutionError)
+
+
+def hopeless(error: BaseException, *, names: bool = True) -> bool:
+    """Whether trying again cannot help.
+
+    :param names: whether that holds for names that cannot be resolved: not once they could, when the network is gone.
+    """
+    kinds = (
+        ksa.SSLError, requests.exceptions.SSLError, requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema,
     )  # fmt: skip
+    return _any(error, *kinds) or (names and unresolved(error))
 
 
 def first_line(error: BaseException) -> str:

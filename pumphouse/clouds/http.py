@@ -17,10 +17,9 @@ from keystoneauth1 import exceptions as ksa
 from keystoneauth1.access import AccessInfo
 from keystoneauth1.session import Session
 
-from pumphouse.clouds.failures import cause_of, first_line, hopeless, never_sent, timed_out
+from pumphouse.clouds.failures import cause_of, first_line, hopeless, never_sent, timed_out, unresolved
 from pumphouse.clouds.faults import api_error, fault_text, request_id, retry_after_s
 from pumphouse.clouds.parse import Doc, decode, root_of
-from pumphouse.clouds.trace import note
 from pumphouse.errors import (
     ApiError,
     CloudAuthError,
@@ -30,6 +29,7 @@ from pumphouse.errors import (
     PumphouseError,
     RateLimited,
 )
+from pumphouse.trace import ask_permission, note
 
 Notice = Callable[[str], None]
 Sleep = Callable[[float], None]
@@ -45,6 +45,7 @@ _ATTEMPTS = 4
 _TIMEOUTS = 2
 _RATE_BUDGET_S = 600.0
 """How long one call waits for rate limits altogether: for Grizzly's ten a minute, dozens may be in the queue."""
+_OUTAGE_POLL_S = 10.0
 _UPLOAD_S = 300.0
 _CONNECT_S = 10.0
 _WORDS_404 = frozenset({"image"})
@@ -112,6 +113,8 @@ class Wire:
 
     :param timeout_s: bound of each call; streams are bound between two pieces.
     :param notice: told, in a sentence, when a call waits or is repeated.
+
+    ``outage_s`` is set once the cloud has answered: for how long calls wait, altogether, for one that is gone.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Wire:
         self.timeout_s = timeout_s
         self.secrets = secrets
         self.session = session
+        self.outage_s = 0.0
         self.notice: Notice = notice or _log.warning
         self.sleep = sleep
         self._queue = Queue()
@@ -150,11 +154,13 @@ class Wire:
 
     def with_session(self, session: Session) -> Wire:
         """The same cloud as somebody else; nothing is asked yet."""
-        return Wire(
+        wire = Wire(
             cloud=self.cloud, session=session, auth_url=self.auth_url, region=self.region, interface=self.interface,
             overrides=self.overrides, timeout_s=self.timeout_s, secrets=self.secrets, interfaces=self.interfaces,
             notice=self.notice, sleep=self.sleep,
         )  # fmt: skip
+        wire.outage_s = self.outage_s
+        return wire
 
     @property
     def last_request_id(self) -> str | None:
@@ -275,6 +281,7 @@ class Wire:
 
     def _once(self, method: str, url: str, doing: str, service: str, accept: Sequence[int], **options: Any) -> Reply:
         self._local.request_id = None
+        ask_permission(method)
         try:
             response = self.session.request(url, method, raise_exc=False, **options)
             body = b"" if response.status_code < 400 and options.get("stream") else response.content
@@ -300,12 +307,22 @@ class Wire:
         return Reply(response, f"Cloud '{self.cloud}' ({service}), asked to {doing},", self._local.request_id)
 
     def _persist(self, once: Callable[[], Result], doing: str, *, repeatable: bool) -> Result:
-        waited_s = 0.0
+        waited_s = gone_s = 0.0
+
+        def gone(error: BaseException | None) -> bool:
+            """Whether a cloud that has answered before cannot be reached, and asking again is harmless."""
+            return (
+                isinstance(error, CloudUnreachable)
+                and not hopeless(error, names=False)
+                and (repeatable or never_sent(error) or unresolved(error))
+            )
 
         def worth_it(state: tenacity.RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
             if isinstance(error, RateLimited):
                 return waited_s + max(1.0, error.retry_after_s) <= _RATE_BUDGET_S
+            if gone(error) and gone_s < self.outage_s:
+                return True
             if state.attempt_number >= _ATTEMPTS:
                 return False
             if isinstance(error, CloudAuthError):
@@ -324,12 +341,16 @@ class Wire:
                 return max(1.0, error.retry_after_s)
             if isinstance(error, CloudAuthError):
                 return 1.1
+            if gone(error) and state.attempt_number >= _ATTEMPTS:
+                return min(_OUTAGE_POLL_S, max(self.outage_s - gone_s, 0.0))
             return float(tenacity.wait_random_exponential(multiplier=0.5, max=5.0)(state))
 
         def pause(told_s: float) -> None:
-            nonlocal waited_s
+            nonlocal waited_s, gone_s
             error = refused
             if not isinstance(error, RateLimited):
+                if error is not None and gone(error):
+                    gone_s += told_s + (self.timeout_s if timed_out(error) else 0.0)
                 self.sleep(told_s)
                 return
             with self._queue.place(error.interval_s or told_s) as before_us_s:
@@ -349,7 +370,8 @@ class Wire:
                 return
             pause_s = state.next_action.sleep if state.next_action else 0.0
             message = refused.message if isinstance(refused, CloudError) else str(refused)
-            self.notice(f"{message} Repeating in {pause_s:.1f} s (attempt {state.attempt_number + 1}).")
+            left = f"; waiting for it {self.outage_s - gone_s:.0f} s more" if self.outage_s and gone(refused) else ""
+            self.notice(f"{message} Repeating in {pause_s:.1f} s (attempt {state.attempt_number + 1}{left}).")
 
         retrying = tenacity.Retrying(
             retry=worth_it, wait=wait_s, before_sleep=tell, sleep=pause, reraise=True, stop=tenacity.stop_never

@@ -12,6 +12,7 @@ from pumphouse.model import (
     Keypair,
     Quota,
     Server,
+    ServerAction,
     Service,
     Usage,
 )
@@ -165,3 +166,11 @@ def aggregate_of(doc: Doc) -> Aggregate:
         hosts=doc.texts("hosts"),
         metadata=metadata,
     )
+
+
+def action_of(doc: Doc) -> ServerAction | None:
+    """An act on a server; None for one without a time."""
+    started_at = doc.stamp("start_time")
+    if started_at is None:
+        return None
+    return ServerAction(name=doc.text("action"), started_at=started_at, user_id=doc.maybe_text("user_id"))

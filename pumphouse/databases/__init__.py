@@ -6,7 +6,7 @@ lost.
 A hash or ``user_data`` read here goes straight to where it is needed: plans, journal, records and errors hold digests.
 """
 
-from pumphouse.databases.abilities import Verdict, try_schemes
+from pumphouse.databases.abilities import Verdict, remove_left_behind, try_schemes
 from pumphouse.databases.access import Databases
 from pumphouse.databases.facts import DatabaseFacts, UserData, read_facts, unusable
 from pumphouse.databases.hashes import PasswordHash, scheme_name
@@ -22,6 +22,7 @@ __all__ = [
     "UserData",
     "Verdict",
     "read_facts",
+    "remove_left_behind",
     "scheme_name",
     "try_schemes",
     "unusable",

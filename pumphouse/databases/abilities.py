@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pumphouse.databases.hashes import new_hash, scheme_name
 from pumphouse.databases.keystone import KeystoneDatabase
 from pumphouse.errors import CloudAuthError, CloudError, DatabaseError
+from pumphouse.holder import holder, is_gone
 
 if TYPE_CHECKING:
     from pumphouse.clouds.api import Cloud
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 #: What the throw-away users' names begin with; the time of their making follows.
 PREFIX = "pumphouse-probe-"
 _LEFT_BEHIND_AFTER_S = 3600
+_PURPOSE = "tries which password hashes this Keystone reads; removed at once by "
 
 
 @dataclass(frozen=True)
@@ -38,25 +40,21 @@ def try_schemes(
 ) -> dict[str, Verdict]:
     """Make a user without any role, give it a hash of each scheme in turn, log in, remove it (changes destination).
 
-    Throw-away users that an interrupted trial left behind more than an hour ago are removed too.
+    Throw-away users that an interrupted trial left behind are removed too.
 
     :param idents: schemes as :attr:`PasswordHash.ident` names them.
     :raises CloudError: when no user can be made, or one with a password that Keystone itself has hashed cannot log in.
     :raises DatabaseError: when the database cannot be written, or is not this Keystone's.
     """
     wanted = sorted(set(idents))
-    for user in cloud.identity.list_users():
-        made_at = user.name.removeprefix(PREFIX).partition("-")[0]
-        is_ours = user.name.startswith(PREFIX) and made_at.isdecimal()
-        if is_ours and now() - int(made_at) > _LEFT_BEHIND_AFTER_S:
-            cloud.identity.delete_user(user.id)
+    remove_left_behind(cloud, now=now)
     if not wanted:
         return {}
     password = secrets.token_urlsafe(24)
     user_id = cloud.identity.create_user(
         f"{PREFIX}{int(now())}-{secrets.token_hex(4)}",
         password=password,
-        description="tries which password hashes this Keystone reads; removed at once",
+        description=f"{_PURPOSE}{holder()}",
     ).id
     try:
         if not cloud.accepts_password(user_id, password):
@@ -82,7 +80,34 @@ def try_schemes(
             verdicts[ident] = _try(cloud, user_id, password, ident)
         return verdicts
     finally:
+        _remove(cloud, user_id)
+
+
+def _remove(cloud: Cloud, user_id: str) -> None:
+    for _ in range(2):
         cloud.identity.delete_user(user_id)
+        if not any(user.id == user_id for user in cloud.identity.list_users()):
+            return
+    raise CloudError(
+        f"Cloud '{cloud.name}' accepts that user {user_id}, whose name begins with {PREFIX}, is deleted, and keeps it.",
+        remedy="delete that user by hand; it has no role anywhere.",
+    )
+
+
+def remove_left_behind(cloud: Cloud, *, now: Callable[[], float] = time.time) -> list[str]:
+    """Remove throw-away users whose maker is known to be dead, or that are an hour old (changes destination).
+
+    :returns: their names.
+    """
+    removed = []
+    for user in cloud.identity.list_users():
+        made_at = user.name.removeprefix(PREFIX).partition("-")[0]
+        if not user.name.startswith(PREFIX) or not made_at.isdecimal():
+            continue
+        if is_gone(user.description.removeprefix(_PURPOSE)) or now() - int(made_at) > _LEFT_BEHIND_AFTER_S:
+            cloud.identity.delete_user(user.id)
+            removed.append(user.name)
+    return removed
 
 
 def _try(cloud: Cloud, user_id: str, password: str, ident: str) -> Verdict:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from pumphouse.databases.engine import Database
 from pumphouse.databases.keystone import KeystoneDatabase
 from pumphouse.databases.nova import NovaDatabase
-from pumphouse.errors import DatabaseError
+from pumphouse.errors import DatabaseError, SiteError
+from pumphouse.passwords import PasswordRef, read_password
 
 if TYPE_CHECKING:
     from pumphouse.site import DatabaseRef, Site
@@ -67,35 +65,8 @@ class Databases:
         return Database(ref, self._password(ref))
 
     def _password(self, ref: DatabaseRef) -> str | None:
-        if ref.password_env is not None:
-            password = os.environ.get(ref.password_env)
-            where = f"environment variable {ref.password_env}"
-        elif ref.password_entry is not None:
-            password = self._entry(ref.password_entry)
-            where = f"secure.yaml: databases.{ref.password_entry}.password"
-        else:
-            return None
-        if not password:
-            raise DatabaseError(
-                f"The password of {ref.key} is not in {where}.",
-                remedy="put it there, or correct that entry of site.yaml.",
-            )
-        return password
-
-    def _entry(self, name: str) -> str | None:
-        folder = (self._site.clouds_yaml or self._site.path).parent
-        for file in (folder / "secure.yaml", folder / "secure.yml"):
-            try:
-                found: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError, yaml.YAMLError) as error:
-                # not shown as the cause: a YAML error quotes the file
-                raise DatabaseError(
-                    f"{file} cannot be read: {type(error).__name__}.", remedy="mend it: database passwords are in it."
-                ) from None
-            try:
-                return str(found["databases"][name]["password"])
-            except (KeyError, TypeError):
-                continue
-        return None
+        place = PasswordRef(ref.key, "databases", entry=ref.password_entry, variable=ref.password_env)
+        try:
+            return read_password(self._site, place)
+        except SiteError as error:
+            raise DatabaseError(error.message, remedy=error.remedy) from None

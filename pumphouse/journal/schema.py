@@ -59,7 +59,7 @@ events = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("run_id", String(64), nullable=False, index=True),
     Column("plan_hash", String(64), nullable=False, index=True),
-    Column("step_key", String(255), nullable=False, index=True),
+    Column("step_key", Text, nullable=False, index=True),
     Column("event", String(16), nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("data", JSON, nullable=False),
@@ -69,15 +69,15 @@ mappings = Table(
     "mappings",
     metadata,
     Column("kind", String(32), primary_key=True),
-    Column("source_id", String(255), primary_key=True),
-    Column("destination_id", String(255), nullable=False),
+    Column("source_id", Text, primary_key=True),
+    Column("destination_id", Text, nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
 )
 
 claims = Table(
     "claims",
     metadata,
-    Column("object_key", String(255), primary_key=True),
+    Column("object_key", Text, primary_key=True),
     Column("run_id", String(64), nullable=False),
     Column("holder", Text, nullable=False),
     Column("lease_until", Float, nullable=False),

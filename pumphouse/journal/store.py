@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pumphouse.errors import ClaimHeld, JournalError
 from pumphouse.journal import schema
+from pumphouse.journal.engine import begin_writing, now_of, open_engine, safe_url
 from pumphouse.journal.states import PlanState
 
 #: Step events, in the order in which a step that goes well has them. ``skipped``: verified by an earlier run.
@@ -78,6 +76,7 @@ class StepState:
     error: str | None = None
     intent_data: Mapping[str, Any] = field(default_factory=dict)
     begun: bool = False
+    error_type: str | None = None
 
     @property
     def in_effect(self) -> bool:
@@ -100,24 +99,7 @@ class Journal:
 
         :raises JournalError: when the database cannot be opened or its tables not made.
         """
-        try:
-            parsed = make_url(url)
-            if parsed.get_backend_name() == "sqlite":
-                if parsed.database not in (None, "", ":memory:"):
-                    Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-                engine = sa.create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
-                sa.event.listen(engine, "connect", _sqlite_pragmas)
-            else:
-                engine = sa.create_engine(parsed, pool_pre_ping=True)
-            _make_tables(engine)
-            if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-                _only_for_us(Path(str(parsed.database)))
-        except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
-            raise JournalError(
-                f"Journal {_safe(url)} cannot be opened: {type(error).__name__}.",
-                remedy="check `journal` in site.yaml: the folder must be writable, or the database reachable.",
-            ) from error
-        return cls(engine, now=now)
+        return cls(open_engine(url), now=now)
 
     def close(self) -> None:
         """Close the database connections."""
@@ -160,7 +142,7 @@ class Journal:
             db.execute(
                 schema.runs.update()
                 .where(schema.runs.c.id == run_id)
-                .values(state="ended", result=result, detail=detail, ended_at=self._now())
+                .values(state="ended", result=result, detail=_storable(detail), ended_at=self._now())
             )
             db.execute(schema.claims.delete().where(schema.claims.c.run_id == run_id))
 
@@ -309,16 +291,33 @@ class Journal:
         return {(row.kind, row.source_id): str(row.destination_id) for row in rows}
 
     def events(
-        self, *, run_id: str | None = None, plan_hash: str | None = None, step_key: str | None = None
+        self,
+        *,
+        run_id: str | None = None,
+        plan_hash: str | None = None,
+        step_key: str | None = None,
+        after: int = 0,
     ) -> list[Event]:
-        """Events, oldest first, narrowed by what is given."""
+        """Events, oldest first, narrowed by what is given; ``after``: only those with a greater id."""
         query = sa.select(schema.events).order_by(schema.events.c.id)
+        if after:
+            query = query.where(schema.events.c.id > after)
         for column, value in (("run_id", run_id), ("plan_hash", plan_hash), ("step_key", step_key)):
             if value is not None:
                 query = query.where(schema.events.c[column] == value)
         return [
             Event(row.id, row.run_id, row.plan_hash, row.step_key, row.event, row.at, row.data)
             for row in self._read(query)
+        ]
+
+    def recent_events(self, *prefixes: str, limit: int = 3000) -> list[Event]:
+        """The last events of all plans whose step key begins with one of these words, oldest first."""
+        columns = schema.events.c
+        like = sa.or_(*(columns.step_key.startswith(prefix, autoescape=True) for prefix in prefixes))
+        query = sa.select(schema.events).where(like).order_by(columns.id.desc()).limit(limit)
+        return [
+            Event(row.id, row.run_id, row.plan_hash, row.step_key, row.event, row.at, row.data)
+            for row in reversed(self._read(query))
         ]
 
     def step_state(self, plan_hash: str, step_key: str) -> StepState:
@@ -373,9 +372,9 @@ class Journal:
         :param is_gone: tells of a holder whether it is known to be dead, so that its lease need not be waited for.
         :raises ClaimHeld: when another run holds one whose lease has not ended, naming object and holder.
         """
-        now = time.time()
         with self._write() as db:
-            for key in keys:
+            now = now_of(db)
+            for key in sorted(keys):
                 where = schema.claims.c.object_key == key
                 row = db.execute(sa.select(schema.claims).where(where)).first()
                 mine = row is not None and (row.run_id == run_id or row.holder == holder)
@@ -392,6 +391,18 @@ class Journal:
                     )
                 )
 
+    def renew(self, run_id: str, *, lease_s: float) -> frozenset[str]:
+        """Prolong all claims of a run; returns the keys that it still holds.
+
+        One that is missing was taken over by somebody else while this process slept or could not reach the journal.
+        """
+        mine = schema.claims.c.run_id == run_id
+        with self._write() as db:
+            held = frozenset(row.object_key for row in db.execute(sa.select(schema.claims).where(mine)))
+            if held:
+                db.execute(schema.claims.update().where(mine).values(lease_until=now_of(db) + lease_s))
+        return held
+
     def release(self, run_id: str, key: str | None = None) -> None:
         """Give one claim of a run back, or all."""
         where = schema.claims.c.run_id == run_id
@@ -405,14 +416,12 @@ class Journal:
     def _write(self) -> Iterator[Connection]:
         try:
             with self._engine.connect() as db:
-                if db.dialect.name == "sqlite":
-                    # a write lock from the start: two deferred transactions that both read first would deadlock
-                    db.exec_driver_sql("BEGIN IMMEDIATE")
+                begin_writing(db)
                 yield db
                 db.commit()
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, TypeError, ValueError) as error:  # the latter: what is no JSON, or no text
             raise JournalError(
-                f"Journal {_safe(str(self._engine.url))} cannot be written: {type(error).__name__}: "
+                f"Journal {safe_url(self._engine.url.render_as_string())} cannot be written: {type(error).__name__}: "
                 f"{str(error).splitlines()[0]}.",
                 remedy="without a journal nothing more is done: check disk space, rights and the database.",
             ) from error
@@ -423,9 +432,14 @@ class Journal:
                 return list(db.execute(query))
         except SQLAlchemyError as error:
             raise JournalError(
-                f"Journal {_safe(str(self._engine.url))} cannot be read: {type(error).__name__}.",
+                f"Journal {safe_url(self._engine.url.render_as_string())} cannot be read: {type(error).__name__}.",
                 remedy="check that the database is reachable and not damaged.",
             ) from error
+
+
+def _storable(text: str) -> str:
+    """No database's text takes half a character, and PostgreSQL's no NUL either."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "�")
 
 
 def _plan_state(word: str) -> PlanState:
@@ -436,12 +450,6 @@ def _plan_state(word: str) -> PlanState:
             f"Journal: {word!r} is no state of a plan.",
             remedy=f"a plan is {', '.join(PlanState)}; a newer version of pumphouse may know more.",
         ) from error
-
-
-def _only_for_us(file: Path) -> None:
-    """Servers' metadata is in plans, and may hold what nobody else should read."""
-    if file.stat().st_uid == os.geteuid():
-        file.chmod(0o600)
 
 
 def _fold(events: Iterable[Event]) -> dict[str, StepState]:
@@ -462,13 +470,14 @@ def _advance(state: StepState, event: Event) -> StepState:
         case "done":
             return StepState("done", event.data, state.ours, None, state.intent_data, begun=True)
         case "verified" | "skipped":
-            return replace(state, state="verified", error=None, begun=True)
+            return replace(state, state="verified", error=None, error_type=None, begun=True)
         case "failed" if event.data.get("type") == ClaimHeld.__name__:
             return state  # another run has this step: what it journals stands
         case "failed":
-            return replace(state, state="failed", error=str(event.data.get("error", "")))
+            why, kind = str(event.data.get("error", "")), event.data.get("type")
+            return replace(state, state="failed", error=why, error_type=str(kind) if kind else None)
         case "undo-intent":
-            return replace(state, state="undoing", error=None, begun=True)
+            return replace(state, state="undoing", error=None, error_type=None, begun=True)
         case _:
             return StepState("undone")
 
@@ -488,30 +497,3 @@ def _run(row: Any) -> RunRow:
         template_digest=row.template_digest,
         parent_id=row.parent_id,
     )
-
-
-def _make_tables(engine: Engine) -> None:
-    if set(schema.metadata.tables) <= set(sa.inspect(engine).get_table_names()):
-        return
-    with engine.connect() as db:
-        if db.dialect.name == "sqlite":
-            # two processes that open a new journal at once must not both find its tables missing
-            db.exec_driver_sql("BEGIN IMMEDIATE")
-        schema.metadata.create_all(db)
-        db.commit()
-
-
-def _sqlite_pragmas(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where _write says so
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    # FULL: an intent must survive power loss before the call that it announces leaves
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
-
-
-def _safe(url: str) -> str:
-    try:
-        return make_url(url).set(query={}).render_as_string(hide_password=True)  # a query may hold a password too
-    except (SQLAlchemyError, ValueError):
-        return "(unreadable URL)"

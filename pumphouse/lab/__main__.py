@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pumphouse.lab.cli import lab_group
-from pumphouse.lab.server import DESTINATIONS, RATE_LIMITS, LabOptions, serve
+from pumphouse.lab.server import CONTENTS, DESTINATIONS, FUEL_RELEASES, RATE_LIMITS, LabOptions, serve
 from pumphouse.lab.source import RELEASES
 
 
@@ -23,6 +23,9 @@ from pumphouse.lab.source import RELEASES
 @click.option("--destination", type=click.Choice(DESTINATIONS), default="neutron")
 @click.option("--rate-limit", type=click.Choice(RATE_LIMITS), default="release")
 @click.option("--rate-scale", type=click.FloatRange(0), default=1.0)
+@click.option("--hardware", type=bool, default=False)
+@click.option("--content", type=click.Choice(CONTENTS), default="usual")
+@click.option("--fuel-release", type=click.Choice(FUEL_RELEASES), default="8.0")
 def serve_command(directory: Path, **options: Any) -> None:
     """Run a lab in the foreground until it is interrupted.
 

@@ -10,8 +10,9 @@ import click
 
 from pumphouse.errors import PumphouseError
 from pumphouse.lab import process
+from pumphouse.lab.hardware.nailgun.release import NOT_IMPLEMENTED as NOT_IN_FUEL
 from pumphouse.lab.process import LabInfo
-from pumphouse.lab.server import DESTINATIONS, RATE_LIMITS, LabOptions
+from pumphouse.lab.server import CONTENTS, DESTINATIONS, FUEL_RELEASES, RATE_LIMITS, LabOptions
 from pumphouse.lab.source import NOT_IMPLEMENTED, RELEASES
 
 _directory = click.option(
@@ -55,7 +56,7 @@ def lab_group() -> None:
     type=click.Choice(DESTINATIONS),
     default="neutron",
     show_default=True,
-    help="The new cloud: current with Neutron, or an older one (Icehouse) with nova-network.",
+    help="The new cloud: current with Neutron, older (Icehouse) with nova-network, or none until Fuel deploys it.",
 )
 @click.option(
     "--osapi-max-limit",
@@ -78,6 +79,17 @@ def lab_group() -> None:
     show_default=True,
     help="Factor on the rate limits' periods, on top of --scale.",
 )
+@click.option("--hardware", is_flag=True, help="Start BMCs, the switch's management and Fuel, too.")
+@click.option(
+    "--content",
+    type=click.Choice(CONTENTS),
+    default="usual",
+    show_default=True,
+    help="The old cloud's: all that goes wrong in ten years, or plain servers that can be moved as they are.",
+)
+@click.option(
+    "--fuel-release", type=click.Choice(FUEL_RELEASES), default="8.0", show_default=True, help="The Fuel master's."
+)
 @_as_json
 def up(directory: Path, as_json: bool, **options: Any) -> None:
     """Start a lab; it goes on in the background.
@@ -86,6 +98,7 @@ def up(directory: Path, as_json: bool, **options: Any) -> None:
     Example:
       pumphouse lab up --dir lab --scale 0.2
       pumphouse lab up --dir lab --release grizzly
+      pumphouse lab up --dir lab --hardware
     """
     try:
         was_running = process.status(directory).running
@@ -135,16 +148,18 @@ def down(directory: Path, as_json: bool) -> None:
 @lab_group.command()
 @_as_json
 def gaps(as_json: bool) -> None:
-    """List what the real old services have and the lab does not: it answers there as to an unknown path, or as said.
+    """List what real services of the old cloud and Fuel have and the lab does not: it answers there as to an unknown
+    path, or as said.
 
     \b
     Example:
       pumphouse lab gaps
     """
+    listed = NOT_IMPLEMENTED | {"fuel": NOT_IN_FUEL}
     if as_json:
-        click.echo(json.dumps(NOT_IMPLEMENTED, indent=1))
+        click.echo(json.dumps(listed, indent=1))
         return
-    for service, lines in NOT_IMPLEMENTED.items():
+    for service, lines in listed.items():
         click.echo(f"{service}")
         for line in lines:
             click.echo(f"  {line}")
@@ -159,7 +174,10 @@ def _show(info: LabInfo, headline: str, *, as_json: bool) -> None:
         return
     facts = info.facts
     click.echo(f"  old cloud    {facts['source_auth_url']}  ({facts['release']}, {facts['servers']} servers)")
-    click.echo(f"  new cloud    {facts['destination_auth_url']}  ({facts['destination']})")
+    new = f"{facts['destination_auth_url']}  ({facts['destination']})" if facts["destination_auth_url"] else "none yet"
+    click.echo(f"  new cloud    {new}")
+    if facts["fuel_release"]:
+        click.echo(f"  hardware     BMCs, switch and Fuel {facts['fuel_release']}: see the site file")
     click.echo(f"  guests       {facts['fixed_cidr']} port {facts['guest_port']}")
     click.echo(f"  site file    {info.site_file}")
     click.echo("  not answered `pumphouse lab gaps` lists it")

@@ -10,8 +10,15 @@ GET    /requests     the last requests of all services (``?service=``, ``?method
 POST   /faults       add a rule (:class:`pumphouse.lab.faults.Fault`'s fields)
 DELETE /faults       forget all rules
 POST   /timing       change fields of :class:`pumphouse.lab.world.Timing`
-POST   /hosts        ``{"host", "alive"}``: a compute host's heartbeat; a dead host takes its guests with it
+POST   /hosts        ``{"host", "alive", "takes"}``: a compute host's heartbeat; a dead host takes its guests with it.
+                     One that does not take refuses migrated servers after the API accepted them
+POST   /storage      ``{"shared"}``: whether the old cloud's servers have their disks on shared storage
 POST   /rate-limit   ``{"on", "scale"}``: the old Nova's rate limits and how fast their clock runs
+GET    /idle         answers when nothing is under way any more
+GET    /site         everything that the site holds, as plain data, when nothing is under way
+GET    /site/digest  one value for all of that
+POST   /checkpoints/NAME  keep the site as it is now (PUT: put it back; DELETE: forget it)
+*      /hardware/…   machines, ports and BMC buttons: :mod:`pumphouse.lab.hardware.control`
 ====== ============= ======================================================================
 """
 
@@ -24,6 +31,8 @@ from typing import Any
 from aiohttp import web
 
 from pumphouse.lab.faults import KINDS, Fault, Handler
+from pumphouse.lab.hardware.control import HardwareControl
+from pumphouse.lab.hardware.fleet import Fleet
 from pumphouse.lab.source import Source
 from pumphouse.lab.source.nova_views import status_of
 from pumphouse.lab.world import World
@@ -32,9 +41,10 @@ from pumphouse.lab.world import World
 class Control:
     """The handlers."""
 
-    def __init__(self, world: World, source: Source, token: str) -> None:
+    def __init__(self, world: World, source: Source, token: str, fleet: Fleet | None = None) -> None:
         self.world = world
         self.source = source
+        self.fleet = fleet or Fleet()
         self._token = token
 
     def app(self) -> web.Application:
@@ -49,7 +59,10 @@ class Control:
         app.router.add_delete("/faults", self.clear_faults)
         app.router.add_post("/timing", self.timing)
         app.router.add_post("/hosts", self.hosts)
+        app.router.add_post("/storage", self.storage)
         app.router.add_post("/rate-limit", self.rate_limit)
+        app.router.add_routes(self.world.checkpoints.routes())
+        app.router.add_routes(HardwareControl(self.fleet).routes())
         return app
 
     @property
@@ -142,6 +155,7 @@ class Control:
         name, alive = str(given.get("host")), bool(given.get("alive", True))
         if name not in state.hosts:
             raise ValueError(f"no compute host {name}")
+        state.hosts[name].takes = bool(given.get("takes", True))
         for service in state.services:
             if service.host == name:
                 service.alive = alive
@@ -150,6 +164,11 @@ class Control:
                 if server.host == name:
                     await self.world.layer2.power_off(state.cloud, server.id)
         return web.json_response({"host": name, "alive": alive})
+
+    async def storage(self, request: web.Request) -> web.Response:
+        """POST /storage"""
+        self.source.state.shared_storage = bool((await request.json()).get("shared"))
+        return web.json_response({"shared": self.source.state.shared_storage})
 
     async def rate_limit(self, request: web.Request) -> web.Response:
         """POST /rate-limit; what was counted so far is forgotten."""

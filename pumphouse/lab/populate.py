@@ -225,11 +225,20 @@ SPARE_FLOATING = {"acme": 1, "globex": 1, "initech": 1}
 QUOTAS = {"acme": {"instances": 20, "cores": 40, "ram": 102400, "floating_ips": 8}, "initech": {"instances": 5}}
 
 
-def user_names() -> list[str]:
+#: Hosts that a plain site has besides, without servers.
+EMPTY_HOSTS = {"compute4": (16, 32768, 500), "compute5": (16, 32768, 500)}
+PLAIN = [
+    row for row in SERVERS if not {"status": "ERROR"}.items() <= row.items() and "task_state" not in row
+    and row.get("image") != "initech-legacy"
+]  # fmt: skip
+"""The servers that can be moved as they are."""
+
+
+def user_names(*, plain: bool = False) -> list[str]:
     """The project users that get an entry of their own in ``clouds.yaml``."""
     projects = ("acme", "globex", "initech")
     own = [n for n, u in USERS.items() if u["project"] in projects and u.get("enabled", True)]
-    return [*own, *umbrella.CAN_LOG_IN]
+    return own if plain else [*own, *umbrella.CAN_LOG_IN]
 
 
 def project_of(user_name: str) -> str:
@@ -251,10 +260,13 @@ class Filler:
         self.flavors: dict[str, Flavor] = {}
         self.book = Addresses(self.state)
 
-    async def fill(self, *, size: int = 0) -> None:
-        """Everything, and ``size`` servers more in a project of their own; running ones are on the network then."""
+    async def fill(self, *, size: int = 0, plain: bool = False) -> None:
+        """Everything, and ``size`` servers more in a project of their own; running ones are on the network then.
+
+        :param plain: only what can be moved as it is, and two more hosts, without servers.
+        """
         self._identity()
-        self._hosts(size)
+        self._hosts(size, HOSTS | EMPTY_HOSTS if plain else HOSTS)
         self._flavors()
         for number, row in enumerate(IMAGES):
             self._image(number, row)
@@ -265,7 +277,7 @@ class Filler:
             self._groups(self.projects[project].id)
         for project, limits in QUOTAS.items():
             self.state.quotas[self.projects[project].id] = dict(limits)
-        for number, row in enumerate(SERVERS):
+        for number, row in enumerate(PLAIN if plain else SERVERS):
             self._server(number, row)
         for project, count in SPARE_FLOATING.items():
             for _ in range(count):
@@ -274,7 +286,8 @@ class Filler:
             del self.state.images[image.id]
             self.state.deleted_image_ids.add(image.id)
             self.state.image_path(image.id).unlink(missing_ok=True)
-        umbrella.Umbrella(self).fill()
+        if not plain:
+            umbrella.Umbrella(self).fill()
         if size:
             self._fleet(size)
         dead = {s.host for s in self.state.services if not s.alive}
@@ -322,11 +335,11 @@ class Filler:
 
     # --- compute's own parts
 
-    def _hosts(self, size: int) -> None:
+    def _hosts(self, size: int, usual: Mapping[str, tuple[int, int, int]]) -> None:
         for binary in ("nova-scheduler", "nova-cert", "nova-conductor"):
             self.state.services.append(Service(self.state.count("service"), binary, "controller"))
         self.state.services.append(Service(self.state.count("service"), "nova-network", "network1"))
-        hosts = dict(HOSTS)
+        hosts = dict(usual)
         for number in range(-(-size // SERVERS_PER_FLEET_HOST)):
             hosts[f"fleet{number + 1:03d}"] = (SERVERS_PER_FLEET_HOST, 32768, 500)
         for name, (vcpus, memory_mb, disk_gb) in hosts.items():

@@ -31,7 +31,7 @@ class LabInfo:
 
     ``running`` is checked against the process table; ``facts`` is the content of ``lab.json`` (empty when there is
     none): pid, release, size, scale, source_auth_url, destination_auth_url, fixed_cidr, floating_cidr, guest_port,
-    servers, control_url.
+    servers, control_url, hardware, fuel_release.
     """
 
     directory: Path

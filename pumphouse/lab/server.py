@@ -14,14 +14,17 @@ from typing import Any
 
 from aiohttp import web
 
-from pumphouse.lab import bootstrap, database, destination, populate, siteblock, sitefiles, source
+from pumphouse.lab import database, parts, populate, siteblock, sitefiles, source
 from pumphouse.lab.control import Control
-from pumphouse.lab.destination.web import SERVICE
+from pumphouse.lab.hardware.wiring import put_together, show_faces
+from pumphouse.lab.newcloud import NewCloud, start_current, start_older
 from pumphouse.lab.process import start_stamp
 from pumphouse.lab.world import Layer2, Timing, World
 
-DESTINATIONS = ("neutron", "nova-network")
+DESTINATIONS = ("neutron", "nova-network", "fuel")
 RATE_LIMITS = ("release", "on", "off")
+CONTENTS = ("usual", "plain")
+FUEL_RELEASES = ("5.1", "6.0", "6.1", "7.0", "8.0")
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,14 @@ class LabOptions:
     :param scale: factor on all durations (0.1: ten times faster).
     :param osapi_max_limit: the old Nova's largest page.
     :param owner_pid: the lab ends when this process is gone (0: it lives until it is stopped).
-    :param destination: ``neutron`` for a current cloud, ``nova-network`` for an older one without Neutron.
+    :param destination: ``neutron`` for a current cloud, ``nova-network`` for an older one without Neutron; ``fuel``:
+        there is none until Fuel has deployed it, all hardware is in the old cloud.
     :param rate_limit: the old Nova's rate limits: ``release`` (as shipped), ``on`` or ``off``.
     :param rate_scale: factor on their periods, on top of ``scale``.
+    :param hardware: BMCs, the switch and Fuel can be spoken to, too (with ``fuel`` as destination: always).
+    :param fuel_release: the Fuel master's, one of :data:`FUEL_RELEASES`.
+    :param content: ``usual``: a site of 2014 with all that went wrong in it; ``plain``: only what can be moved as it
+        is, and two empty hosts more.
     """
 
     size: int = 0
@@ -45,6 +53,9 @@ class LabOptions:
     destination: str = "neutron"
     rate_limit: str = "release"
     rate_scale: float = 1.0
+    hardware: bool = False
+    fuel_release: str = "8.0"
+    content: str = "usual"
 
 
 async def serve(directory: Path, options: LabOptions) -> None:
@@ -98,24 +109,37 @@ async def _start(
     def password(name: str) -> str:
         return passwords.setdefault(name, secrets.token_urlsafe(18))
 
-    await populate.Filler(old.state, password).fill(size=options.size)
+    plain = options.content == "plain"
+    await populate.Filler(old.state, password).fill(size=options.size, plain=plain)
     users = {"admin": ("admin", passwords["admin"])}
-    users |= {n: (populate.project_of(n), passwords[n]) for n in populate.user_names()}
+    users |= {n: (populate.project_of(n), passwords[n]) for n in populate.user_names(plain=plain)}
     clouds, secure = sitefiles.source_entries(old.state.endpoints.keystone, old.state.region, users)
     old_databases = database.OldDatabases(directory / "databases", old.state)
     world.faults.followers.append(lambda name: old_databases.follow() if name.startswith("source.") else None)
-    new_cloud, new_secret, new_url = await _start_destination(stack, world, options, directory)
-    clouds["new"], secure["new"] = new_cloud, new_secret
+    follows = parts.Fields("source followers", [(old_databases, ("_sets", "_written"))], hidden=("_sets", "_written"))
+    world.checkpoints.parts += [parts.Network(world.layer2), *parts.parts_of_source(old.state), follows]
+    new: NewCloud | None = None
+    if options.destination != "fuel":
+        start = start_current if options.destination == "neutron" else start_older
+        new = await start(stack, world, directory)
+        clouds["new"], secure["new"] = new.entry, new.secret
+    wiring = put_together(stack, world, old.state, new, directory, fuel_release=options.fuel_release)
+    world.checkpoints.parts.append(parts.Files("databases", directory / "databases", rows=True))
     token = secrets.token_urlsafe(24)
-    control_url = await _start_control(stack, Control(world, old, token))
+    control_url = await _start_control(stack, Control(world, old, token, wiring.fleet))
     sitefiles.write_private(directory / "control.token", token + "\n")
-    pools = {populate.POOL: "public" if options.destination == "neutron" else populate.POOL}
-    owners = {name: f"old-{name}" for name in populate.user_names()}
+    hardware: dict[str, Any] = {}
+    logins: dict[str, Any] = {}
+    if options.hardware or options.destination == "fuel":
+        hardware, logins = await show_faces(wiring, control_url=control_url, token=token)
+    pools = {populate.POOL: populate.POOL if options.destination == "nova-network" else "public"}
+    owners = {name: f"old-{name}" for name in populate.user_names(plain=plain)}
     databases = {"source": {"keystone": old_databases.keystone, "nova": old_databases.nova}}
     databases["destination"] = {"keystone": directory / "databases" / database.NEW_KEYSTONE}
     sitefiles.write_site(
-        directory, clouds, secure, owners, pools=pools, port=world.layer2.guest_port, databases=databases
-    )
+        directory, clouds, secure, owners, pools=pools, port=world.layer2.guest_port, databases=databases,
+        hardware=hardware, logins=logins,
+    )  # fmt: skip
     return {
         "schema": 1,
         "pid": os.getpid(),
@@ -126,38 +150,14 @@ async def _start(
         "control_url": control_url,
         "source_auth_url": f"{old.state.endpoints.keystone}/v2.0",
         "destination": options.destination,
-        "destination_auth_url": new_url,
+        "destination_auth_url": "" if new is None else new.auth_url,
+        "hardware": bool(hardware),
+        "fuel_release": options.fuel_release if hardware else "",
         "fixed_cidr": world.fixed_cidr,
         "floating_cidr": world.floating_cidr,
         "guest_port": world.layer2.guest_port,
         "servers": len(old.state.live_servers()),
     }
-
-
-async def _start_destination(
-    stack: contextlib.AsyncExitStack, world: World, options: LabOptions, directory: Path
-) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Start the new cloud; the administrator's entries of ``clouds.yaml`` and ``secure.yaml``, and its auth URL."""
-    if options.destination == "nova-network":
-        older = await source.start(world, cloud="destination", seed=bootstrap.SEED)
-        stack.push_async_callback(older.stop)
-        password = secrets.token_urlsafe(18)
-        bootstrap.bootstrap(older.state, password)
-        databases = database.OldDatabases(directory / "databases", older.state, "new")
-        world.faults.followers.append(lambda name: databases.follow() if name.startswith("destination.") else None)
-        keystone = older.state.endpoints.keystone
-        clouds, secure = sitefiles.source_entries(keystone, older.state.region, {"admin": ("admin", password)})
-        return clouds["old"], secure["old"], f"{keystone}/v2.0"
-    named = world.faults.middleware(lambda request: f"destination.{request.app[SERVICE]}")
-    new = await destination.start(world, middlewares=[named])
-    stack.push_async_callback(new.stop)
-    keystone_database = database.DestinationKeystone(directory / "databases", new.cloud.identity)
-    world.faults.followers.append(lambda name: keystone_database.follow() if name == "destination.identity" else None)
-    world.faults.silences = (database.UnreadableHash,)
-    cloud, secret = sitefiles.destination_entries(
-        new.auth_url, new.admin_username, new.admin_password, new.admin_project, new.region
-    )
-    return cloud["new"], secret["new"], new.auth_url
 
 
 async def _start_control(stack: contextlib.AsyncExitStack, control: Control) -> str:

@@ -74,10 +74,14 @@ def write_site(
     pools: dict[str, str],
     port: int,
     databases: dict[str, dict[str, Path]],
+    hardware: dict[str, Any],
+    logins: dict[str, Any],
 ) -> None:
     """Write ``secure.yaml`` (0600), ``clouds.yaml`` and ``site.yaml``; ``site-databases.yaml`` names databases too.
 
     :param databases: side -> service -> file in the folder ``databases``.
+    :param hardware: the keys ``vlans``, ``switches``, ``nodes`` and ``fuel``.
+    :param logins: the section ``nodes`` of ``secure.yaml``.
     """
     site: dict[str, Any] = {
         "schema": 1,
@@ -96,8 +100,10 @@ def write_site(
         "journal": "sqlite:///journal.db",
         "records": "records",
         "work": "work",
+        **hardware,
     }
-    write_private(directory / "secure.yaml", _HEADER + yaml.safe_dump({"clouds": secure}, sort_keys=False))
+    secrets = {"clouds": secure} | ({"nodes": logins} if logins else {})
+    write_private(directory / "secure.yaml", _HEADER + yaml.safe_dump(secrets, sort_keys=False))
     write_plain(directory / "clouds.yaml", _HEADER + yaml.safe_dump({"clouds": clouds}, sort_keys=False))
     write_plain(directory / "site.yaml", _HEADER + yaml.safe_dump(site, sort_keys=False))
     for side, names in databases.items():

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pumphouse.lab.source.nova_keypairs import add_keypair
+from pumphouse.lab.source.nova_lifecycle import Lifecycle
 from pumphouse.lab.source.nova_network import add_floating_range
 from pumphouse.lab.source.nova_secgroups import default_group
 from pumphouse.lab.source.state import (
@@ -375,6 +376,8 @@ class Umbrella:
         server.addresses = [self.filler.book.allocate(server, None) for _ in range(row.get("addresses", 1))]
         if status == "VERIFY_RESIZE":
             server.old_host, server.old_flavor_id = "compute2", self.filler.flavors["m1.tiny"].id
+            row = Lifecycle(self.state, self.filler.book).migration_row(server, "compute1", "finished")
+            row["source_compute"] = row["source_node"] = server.old_host
         if status == "ERROR":
             server.fault = {
                 "code": 500,

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from pumphouse.lab.checkpoint import Checkpoints
 from pumphouse.lab.faults import Faults
 
 
@@ -20,7 +21,10 @@ from pumphouse.lab.faults import Faults
 class Timing:
     """How long actions take, in seconds of real time; ``scale`` multiplies all of them.
 
-    ``fixed_ip_release_s`` is how long nova-network still counts a deleted server's address as taken.
+    ``fixed_ip_release_s`` is how long nova-network still counts a deleted server's address as taken;
+    ``service_down_s`` how long Nova believes in a service that gives no sign of life any more, ``report_s`` how often
+    it gives one. Machines: ``node_boot_s`` from power to services, ``fuel_install_s`` from a Fuel master's medium to
+    its disk.
     """
 
     boot_s: float = 1.5
@@ -33,6 +37,10 @@ class Timing:
     snapshot_s: float = 1.0
     suspend_s: float = 0.5
     fixed_ip_release_s: float = 10.0
+    service_down_s: float = 2.0
+    report_s: float = 1.0
+    node_boot_s: float = 2.0
+    fuel_install_s: float = 4.0
     image_mib_per_s: float = 2000.0
     scale: float = 1.0
 
@@ -93,7 +101,7 @@ class Layer2:
         self._by_server.setdefault((guest.cloud, guest.server_id), []).append(guest)
         self._note("on", guest.cloud, guest.server_id, guest.address)
         for other in others:
-            self._violate(
+            self.violate(
                 "duplicate-fixed-ip",
                 guest.address,
                 f"{guest.cloud}/{guest.server_id} came up while {other.cloud}/{other.server_id} is alive",
@@ -129,7 +137,7 @@ class Layer2:
         """A cloud starts to answer for a floating address."""
         holders = self.floating.setdefault(address, set())
         if holders - {(cloud, server_id)}:
-            self._violate("duplicate-floating-ip", address, f"{cloud}/{server_id} took it from {sorted(holders)}")
+            self.violate("duplicate-floating-ip", address, f"{cloud}/{server_id} took it from {sorted(holders)}")
         holders.add((cloud, server_id))
         self._note("float-on", cloud, server_id, address)
 
@@ -139,6 +147,10 @@ class Layer2:
         for holder in [h for h in holders if h[0] == cloud]:
             holders.discard(holder)
             self._note("float-off", cloud, holder[1], address)
+
+    def violate(self, kind: str, address: str, detail: str) -> None:
+        """Record a broken law of the site."""
+        self.violations.append(Violation(datetime.now(UTC), kind, address, detail))
 
     async def _listen(self, guest: Guest) -> None:
         if self._sockets >= self.socket_cap:
@@ -167,10 +179,12 @@ class Layer2:
 
         self._sockets += 1
         try:
-            guest.server = await asyncio.start_server(answer, guest.address, self.guest_port)
+            # known before it listens: a boot that is called off here leaves nobody who goes on answering
+            guest.server = await asyncio.start_server(answer, guest.address, self.guest_port, start_serving=False)
+            await guest.server.start_serving()
         except OSError as error:
             self._sockets -= 1
-            self._violate("address-not-ours", guest.address, f"{guest.cloud}/{guest.server_id} cannot listen: {error}")
+            self.violate("address-not-ours", guest.address, f"{guest.cloud}/{guest.server_id} cannot listen: {error}")
             return
         if self.guests.get((guest.cloud, guest.server_id, guest.address)) is not guest:
             self._silence(guest)
@@ -182,9 +196,6 @@ class Layer2:
             self._sockets -= 1
             for writer in list(guest.connections):
                 writer.transport.abort()
-
-    def _violate(self, kind: str, address: str, detail: str) -> None:
-        self.violations.append(Violation(datetime.now(UTC), kind, address, detail))
 
     def _note(self, event: str, cloud: str, server_id: str, address: str) -> None:
         self.history.append(
@@ -206,3 +217,7 @@ class World:
     floating_cidr: str
     dir: str = ""
     faults: Faults = field(default_factory=Faults)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+
+    def __post_init__(self) -> None:
+        self.faults.checkpoints = self.checkpoints

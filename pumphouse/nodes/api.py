@@ -58,16 +58,23 @@ class Bmc(Protocol):
 
 @dataclass(frozen=True)
 class PortState:
-    """A switch port as the switch tells it: the VLAN of its untagged frames, and the VLANs it carries tagged."""
+    """A switch port as the switch tells it: the VLAN of its untagged frames (0: none), and the VLANs it carries tagged.
+
+    ``trunk``: the switch counts it as a trunk, whatever it lists (``all`` is no list).
+    """
 
     port: str
     vlan: int
     tagged: tuple[int, ...] = ()
+    trunk: bool = False
 
 
 @runtime_checkable
 class Switch(Protocol):
-    """A switch whose access ports we move between VLANs."""
+    """A switch whose access ports we move between VLANs.
+
+    Logging in, each reading, setting and saving are bounded by ``timeout_s`` each; a driver that asks a person waits.
+    """
 
     @property
     def name(self) -> str:
@@ -86,6 +93,7 @@ class Switch(Protocol):
 
         :raises NodeRefused: when the port is in, or is to go to, a VLAN outside of them, or is a trunk; nothing is
             changed then.
+        :raises NodeTimeout: when the switch accepts the change and does not show it.
         """
 
     def ports(self, ports: Iterable[str]) -> tuple[PortState, ...]:

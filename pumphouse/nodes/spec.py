@@ -156,6 +156,15 @@ class Hardware:
     private_vlan: int | None = None
     public_vlan: int | None = None
 
+    @property
+    def logins(self) -> tuple[Login, ...]:
+        """Everybody we log in as: at BMCs, switches and Fuel; a driver's further passwords (``…_password_env``) too."""
+        found = [node.bmc.login for node in self.nodes.values() if node.bmc is not None]
+        found += [switch.login for switch in self.switches.values()]
+        for options in (switch.options for switch in self.switches.values()):
+            found += [Login(password_env=str(options[key])) for key in options if key.endswith("_password_env")]
+        return (*found, *((self.fuel.login,) if self.fuel is not None else ()))
+
     def node(self, name: str) -> NodeSpec:
         """One node by its name in site.yaml, else by its nova host name.
 

@@ -5,8 +5,9 @@ Nothing here changes a cloud. Everything shown is also readable without a kernel
 
 from pumphouse.notebook.display import FindingLike, show, show_facts, show_findings
 from pumphouse.notebook.html import Display
-from pumphouse.notebook.picker import Picker, Totals, select
+from pumphouse.notebook.picker import Picker, select
 from pumphouse.notebook.reporter import Reporter
+from pumphouse.notebook.totals import Totals
 
 __all__ = [
     "Display",

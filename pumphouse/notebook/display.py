@@ -89,7 +89,7 @@ def show_facts(source: CloudFacts, destination: CloudFacts | None = None) -> Dis
         ("compute API", [Cell(item.compute_api) for item in clouds]),
         ("network service", [Cell(item.network_service) for item in clouds]),
         ("we are", [Cell(f"{item.user_name} in project {item.project_name}") for item in clouds]),
-        ("TLS", [Cell("verified", GOOD) if item.tls_verified else Cell("not verified", WARN) for item in clouds]),
+        ("TLS", [Cell(item.tls, GOOD if item.tls_verified else WARN) for item in clouds]),
         ("evidence", [Cell("; ".join(item.evidence) or None) for item in clouds]),
     ]
     names = dict.fromkeys(name for item in clouds for name in item.abilities)
@@ -189,10 +189,15 @@ def _cell(name: str, value: Any) -> Cell:
     if isinstance(value, float):
         return Cell(f"{value:,.2f}")
     if name in ("status", "state", "outcome"):
-        return Cell(str(value), _TONES.get(str(value).lower(), BUSY))
+        return Cell(str(value), tone_of(str(value)))
     if pd.api.types.is_integer(value):
         return Cell(f"{value:,}" if name != "vlan_id" and not name.startswith("port_") else str(value))
     return Cell(str(value))
+
+
+def tone_of(state: str) -> Tone:
+    """How a server's state is marked."""
+    return _TONES.get(state.lower(), BUSY)
 
 
 def _without_user(url: str) -> str:

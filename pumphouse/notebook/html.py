@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import quote
 
 STYLE = (
     "<style>"
@@ -65,11 +66,14 @@ NOTE = Tone("ℹ", "#3b6ea5")
 
 @dataclass(frozen=True)
 class Cell:
-    """One value as it is read: ``text`` None is absent; ``tone`` puts a symbol before it."""
+    """One value as it is read: ``text`` None is absent; ``tone`` puts a symbol before it; ``notebook`` is a link to one
+    that lies beside this notebook.
+    """
 
     text: str | None
     tone: Tone | None = None
     strong: bool = False
+    notebook: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,8 @@ def _html_cell(column: Column, cell: Cell) -> str:
         inner = f'<span class="ph-na">{ABSENT}</span>'
     else:
         inner = _safe(cell.text)
+        if cell.notebook:
+            inner = f'<a href="{quote(cell.notebook, safe="")}">{inner}</a>'
         if cell.strong:
             inner = f"<strong>{inner}</strong>"
         if cell.tone is not None:

@@ -12,6 +12,7 @@ from pumphouse.notebook.display import MIB, show_facts
 from pumphouse.notebook.html import BAD, BUSY, GOOD, NOTE, OFF, WARN, Cell, Column, Display, joined, render
 from pumphouse.plan.model import Plan
 from pumphouse.session import Report, Run
+from pumphouse.session.rack import NodeState
 
 _RESULT_TONES = {
     "moved": GOOD,
@@ -35,14 +36,16 @@ def show_run(run: Run) -> Display:
         [Cell("site"), Cell(run.site.name)],
     ]
     head = render("Run", [Column(""), Column("")], rows)
-    return joined(head, show_facts(run.source.facts, run.destination.facts))
+    facts = [cloud.facts for cloud in run.clouds]
+    return joined(head, show_facts(*facts)) if facts else head
 
 
 def show_plan(plan: Plan) -> Display:
     """Servers, steps in order, what is carried differently, and the hash that an approval is bound to."""
     servers = render(
         f"{plan.kind.capitalize()} plan {plan.hash[:12]}: {_count(len(plan.servers), 'server')}, "
-        f"{_count(len(plan.steps), 'step')}, {plan.copy_bytes / MIB:,.1f} MiB of images to copy",
+        f"{_count(len(plan.steps), 'step')}"
+        + (f", {plan.copy_bytes / MIB:,.1f} MiB of images to copy" if plan.kind == "move" else ""),
         [
             Column("server"),
             Column("project"),
@@ -93,12 +96,47 @@ def _notes(plan: Plan) -> Display:
     return render("Carried differently, or not", [Column("object"), Column("what and why")], rows)
 
 
+def show_nodes(nodes: Iterable[NodeState]) -> Display:
+    """Nodes as their devices describe them."""
+    rows = [
+        [
+            Cell(one.node, strong=True),
+            Cell(one.role),
+            Cell(one.owner or "nobody", None if one.owner else OFF),
+            Cell(one.host or None),
+            Cell(one.service or None),
+            Cell(None if one.servers is None else str(one.servers)),
+            Cell(one.power or None, GOOD if one.power == "on" else OFF),
+            Cell(None if one.vlan is None else str(one.vlan)),
+            Cell(" ".join((one.fuel, one.fuel_name)).strip() or None),
+            Cell(one.serial or None),
+            Cell(" ".join(one.problems) or None, BAD if one.problems else None),
+        ]
+        for one in nodes
+    ]
+    columns = [
+        Column("node"),
+        Column("role"),
+        Column("belongs to", kind="word"),
+        Column("host"),
+        Column("nova-compute", kind="word"),
+        Column("servers", kind="number"),
+        Column("power", kind="word"),
+        Column("VLAN", kind="number"),
+        Column("in Fuel"),
+        Column("serial", kind="id"),
+        Column("no answer from", kind="prose"),
+    ]
+    return render(f"Nodes ({len(rows)})", columns, rows)
+
+
 def show_approval(approval: Approval, run: Run) -> Display:
     """Who approved, when and why; and whether approver and operator are the same person."""
-    same = approval.approved_by == run.operator
+    same = approval.approved_by == run.operator and approval.second in ("", run.operator)
     rows = [
         [Cell("plan"), Cell(approval.plan_hash)],
         [Cell("approved by"), Cell(approval.approved_by, WARN if same else GOOD, strong=True)],
+        [Cell("second person"), Cell(approval.second or None)],
         [Cell("typed by"), Cell(approval.account or None)],
         [Cell("run by"), Cell(run.operator + (" (the same person)" if same else ""))],
         [Cell("approved at"), Cell(_moment(approval.approved_at))],
@@ -171,13 +209,15 @@ def show_report(report: Report | None) -> Display:
 
 
 def _objects(report: Report) -> Display:
-    tones = {"kept": NOTE, "failed": BAD, "not undone yet": BUSY}
+    tones = {"kept": NOTE, "failed": BAD, "not undone yet": BUSY, "not done yet": BUSY, "not begun": OFF}
     rows = [
         [Cell(item.name, strong=True), Cell(item.result, tones.get(item.result, GOOD)), Cell(item.why or None)]
         for item in report.objects
     ]
-    columns = [Column("what the move had made or used"), Column("now", kind="word"), Column("why", kind="prose")]
-    return render("What went and what stayed", columns, rows)
+    undone = report.kind == "rollback"
+    what = "what the move had made or used" if undone else "step"
+    columns = [Column(what), Column("now", kind="word"), Column("why", kind="prose")]
+    return render("What went and what stayed" if undone else "Nodes and hosts", columns, rows)
 
 
 def _moment(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Set
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pumphouse.errors import PlanError
 from pumphouse.findings import Finding
@@ -93,6 +93,17 @@ def plan_finalise(
                     )
                 )
                 continue
+            before = states.get(f"stop:{server_id}", StepState()).intent_data.get("answered_before")
+            if before and not settled.outcome.get("answers"):
+                findings.append(
+                    Finding(
+                        "block",
+                        "answers-differ",
+                        label,
+                        f"({server_id}) answered at the source before its stop, but was not seen to answer since.",
+                        "bring its service back and run the move's notebook again, or roll it back.",
+                    )
+                )
             held_s = (now - verified.at).total_seconds()
             if held_s < hold_s:
                 findings.append(
@@ -135,6 +146,8 @@ def plan_finalise(
                         "arrives": settle.params["arrives"],
                         "address": settle.params["address"],
                         "answered": bool(settled.outcome.get("answers")),
+                        "held_until": (verified.at + timedelta(seconds=hold_s)).isoformat(),
+                        **({"probe": settle.params["probe"]} if "probe" in settle.params else {}),
                     },
                     server_id=server_id,
                     cost="the source's root disk is gone for ever",

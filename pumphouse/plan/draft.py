@@ -10,6 +10,7 @@ from pumphouse.findings import Finding
 from pumphouse.inventory import Snapshot
 from pumphouse.model import Server
 from pumphouse.plan.model import Note, PlannedStep
+from pumphouse.serving import ProbeSpec
 from pumphouse.site import Site
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Draft:
     ``secrets`` are names of users whose one-time secret we hold from an earlier plan and can log in with, ``held`` of
     those whose secret we hold at all. ``databases`` is what Keystone's and Nova's databases told. ``places`` is where
     users go, by their source id. ``taken`` are addresses that the source cannot spare, beside those of its servers.
+    ``probe``: how the selection wants all its servers to be asked whether they serve; None: as ``site.yaml`` says.
     """
 
     source: Snapshot
@@ -38,6 +40,7 @@ class Draft:
     places: dict[str, Place] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
     copy_bytes: int = 0
+    probe: ProbeSpec | None = None
 
     def block(self, code: str, obj: str, message: str, remedy: str) -> None:
         """Note what keeps the plan from running."""

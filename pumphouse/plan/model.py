@@ -14,8 +14,14 @@ from pumphouse.errors import PlanError
 
 PLAN_SCHEMA = 1
 
-#: Phases in the order in which they run.
-PHASES = ("prepare", "cutover", "finalise", "undo")
+#: Phases in the order in which they run: those of servers, those of hardware (see :mod:`pumphouse.plan.hardware`).
+PHASES = (
+    "prepare", "cutover", "finalise",
+    "evacuate", "archive", "release", "discover", "create", "install", "prove", "retire",
+    "undo",
+)  # fmt: skip
+
+_LATER_FIELDS = ("node", "host")
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,8 @@ class PlannedStep:
     ``key`` is unique in the plan (``boot:<server id>``); ``kind`` names the :class:`pumphouse.steps.base.Step`
     that does it; ``title`` is for people; ``changes`` is ``source``, ``destination`` or ``both``; ``needs`` are
     keys of steps that must be verified before; ``params`` is JSON. ``undo`` says how it is undone and what that
-    costs; ``None`` means irreversible, and then ``cost`` says what is lost.
+    costs; ``None`` means irreversible, and then ``cost`` says what is lost. ``server_id``, ``node`` (its name in
+    site.yaml) and ``host`` (a compute host of the source) are what the step has for itself while its run lasts.
     """
 
     key: str
@@ -38,6 +45,8 @@ class PlannedStep:
     undo: str | None = None
     cost: str = ""
     server_id: str | None = None
+    node: str | None = None
+    host: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,10 @@ class Note:
 
 @dataclass(frozen=True)
 class PlanServer:
-    """A server of the plan as it was when the plan was made; ``fingerprint`` detects later changes."""
+    """A server of the plan as it was when the plan was made; ``fingerprint`` detects later changes.
+
+    ``updated_at`` is when Nova last changed its record then (ISO 8601): what was done to it since is later.
+    """
 
     id: str
     name: str
@@ -62,13 +74,14 @@ class PlanServer:
     fingerprint: str
     flavor: str = ""
     image: str = ""
+    updated_at: str | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
     """Ordered steps for a selection; the hash binds approvals to exactly this plan."""
 
-    kind: str  # move, finalise, rollback
+    kind: str  # move, finalise, rollback; acquire, fuel, transfer, decommission, give-back
     source: str
     destination: str
     selection_digest: str
@@ -82,7 +95,15 @@ class Plan:
     @property
     def document(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        document: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        for step in document["steps"]:
+            for name in _LATER_FIELDS:
+                if step[name] is None:
+                    del step[name]  # as plans were before there was hardware: their hashes stay what they were
+        for server in document["servers"]:
+            if server["updated_at"] is None:
+                del server["updated_at"]
+        return document
 
     @cached_property
     def hash(self) -> str:

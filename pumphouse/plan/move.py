@@ -58,6 +58,7 @@ def plan_move(
         secrets_held | secrets_known,
         databases or DatabaseFacts(),
         taken=taken,
+        probe=selection.probe_spec,
     )
     selected = tuple(_server(draft, server_id) for server_id in selection.server_ids)
     draft.servers = tuple(server for server in selected if server.id not in (moved or {}))
@@ -131,4 +132,5 @@ def _plan_server(draft: Draft, server: Server) -> PlanServer:
         fingerprint=fingerprint(server),
         flavor=flavor.name if flavor else server.flavor_id,
         image=image.name if image else str(server.image_id),
+        updated_at=server.updated_at.isoformat() if server.updated_at else None,
     )

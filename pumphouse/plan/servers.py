@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pumphouse.model import Server
 from pumphouse.plan.draft import Draft
 from pumphouse.plan.flavors import add_flavor
@@ -16,6 +18,7 @@ from pumphouse.plan.snapshot import add_root, add_snapshot
 from pumphouse.plan.states import SHELVED, root_image, treatment
 from pumphouse.plan.user_data import user_data_param
 from pumphouse.plan.zones import zone_for
+from pumphouse.serving import Expected
 
 
 def add_server(draft: Draft, server: Server) -> None:
@@ -55,6 +58,7 @@ def add_server(draft: Draft, server: Server) -> None:
     ready += [f"security-group-rules:{group}" for group in groups]
     ready += [key for key in (f"quota:{server.project_id}",) if key in draft.steps]
     ready += add_secret(draft, server, who)
+    expected = expected_of(draft, server).document
     stop = draft.add(
         f"stop:{server.id}",
         phase="cutover",
@@ -67,6 +71,7 @@ def add_server(draft: Draft, server: Server) -> None:
             "address": address,
             "rests": list(fate.rests),
             "locked": server.locked,
+            **expected,
         },
         server_id=server.id,
         undo="started again" if fate.stopped_by_us else f"left {server.status}",
@@ -91,6 +96,7 @@ def add_server(draft: Draft, server: Server) -> None:
             "key_name": key_name,
             "metadata": dict(sorted(server.metadata.items())),
             "config_drive": server.config_drive,
+            "probe": expected["probe"],
             **user_data_param(draft, server),
         },
         server_id=server.id,
@@ -112,10 +118,18 @@ def add_server(draft: Draft, server: Server) -> None:
             "address": address,
             "floating_ips": sorted(server.floating_ips),
             "metadata": dict(sorted(server.metadata.items())),
+            **expected,
         },
         server_id=server.id,
         undo="nothing of its own",
     )
+
+
+def expected_of(draft: Draft, server: Server) -> Expected:
+    """What is expected of a server: its selection's word on the probe, else the site's."""
+    project = draft.source.project(server.project_id)
+    found = draft.site.expected(server.name, server.id, project.name if project else server.project_id)
+    return replace(found, probe=draft.probe) if draft.probe is not None else found
 
 
 def _check_state(draft: Draft, server: Server, image_id: str | None) -> bool:

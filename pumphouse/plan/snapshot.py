@@ -64,6 +64,7 @@ def add_snapshot(draft: Draft, server: Server, stop: str, root: Root) -> str:
             "name": server.name,
             "project_id": server.project_id,
             "rests": list(treatment(server.status).rests),
+            "disk_gib": flavor.disk_gib if (flavor := draft.source.flavor(server.flavor_id)) else 0,
         },
         server_id=server.id,
         undo="deleted",

@@ -38,6 +38,7 @@ log.addHandler(logging.NullHandler())  # without one, Python prints nbclient's w
 
 SKIP_TAG = "skip-execution"
 ACTION_TAG = "ph-action"
+_STOPPED = "Stopped"
 _REFUSALS = {"ChecksFailed": "a check blocks", "ApprovalMissing": "no approval is bound to this plan"}
 _SOCKET_PATH_LIMIT = 90  # Linux allows 107 bytes; five socket names of "-ipc-N" are added
 
@@ -78,6 +79,8 @@ def conclude_from_ending(ending: Ending) -> tuple[str, str]:
             return sheets.SUCCEEDED, f"No journal was asked. {ending.detail}".strip()
         case "cell-error" if ending.error_name in _REFUSALS:
             return sheets.REFUSED, ending.detail
+        case "cell-error" if ending.error_name == _STOPPED:
+            return sheets.ABORTED, ending.detail
         case "cell-error":
             return sheets.FAILED, ending.detail
         case "signal":

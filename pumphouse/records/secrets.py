@@ -43,6 +43,7 @@ def collect_secrets(site: Site | None) -> set[str]:
     if site is not None:
         references = (*site.source_databases.values(), *site.destination_databases.values())
         found.update(os.environ.get(reference.password_env or "", "") for reference in references)
+        found.update(os.environ.get(login.password_env or "", "") for login in site.hardware.logins)
         handover = _load(site.secrets_file)
         if isinstance(handover, Mapping):
             found.update(_all_strings(handover.values()))

@@ -52,7 +52,7 @@ def server_table(story: Mapping[str, Any]) -> list[str]:
     rows = sorted(story.get("servers", ()), key=lambda row: (row["result"] in _GOOD_RESULTS, row["name"]))
     if not rows:
         return []
-    head = ["server", "project", "result", "before", "after", "differs", "downtime (s)", "answers"]
+    head = ["server", "project", "result", "how carried", "before", "after", "differs", "downtime (s)", "answers"]
     lines = ["", f"**Servers, before and after** ({len(rows):,})", "", _row(head), _row(["---"] * len(head))]
     for row in rows[:SHOWN]:
         before, after = row["before"], row["after"]
@@ -60,8 +60,9 @@ def server_table(story: Mapping[str, Any]) -> list[str]:
             _row(
                 [
                     row["name"],
-                    row["project"],
+                    _projects(row),
                     row["result"] + (f": {row['problem']}" if row.get("problem") else ""),
+                    row.get("carried") or "-",
                     state_words(before),
                     state_words(after) or "not read",
                     ", ".join(differences(before, after)) or ("nothing" if after else "-"),
@@ -114,6 +115,11 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     ]
 
 
+def _projects(row: Mapping[str, Any]) -> str:
+    there = row.get("destination_project")
+    return f"{row['project']} → {there}" if there and there != row["project"] else str(row["project"])
+
+
 def plain_cell(text: str) -> str:
     """Text for a markdown table: no markup of its own, one line."""
     plain = html.escape(" ".join(text.split()), quote=False)
@@ -141,10 +147,8 @@ def _approval(approval: Mapping[str, Any]) -> str:
     same = "BY THE OPERATOR" if approval.get("same_person") else "not the operator"
     flags.append("FROM THE OPERATOR'S ACCOUNT" if same.islower() and approval.get("same_account") else same)
     ticket = f", ticket {approval['ticket']}" if approval.get("ticket") else ""
-    return (
-        f"{approval.get('approved_by')} at {_clock(approval.get('approved_at'))} ({', '.join(flags)}){ticket}: "
-        f"{approval.get('reason')}"
-    )
+    who = " and ".join(str(one) for one in (approval.get("approved_by"), approval.get("second")) if one)
+    return f"{who} at {_clock(approval.get('approved_at'))} ({', '.join(flags)}){ticket}: {approval.get('reason')}"
 
 
 def _no_approval(story: Mapping[str, Any]) -> str:

@@ -2,8 +2,10 @@
 
 Needs the archive and the public key, no site and no network, so an auditor can do it on a copy. Kinds: ``edited``,
 ``missing``, ``inserted``, ``duplicated``, ``reordered``, ``truncated``, ``unsigned``, ``key unknown``, ``wrong
-signature``. Lines cut off the chain's end leave nothing behind that could miss them: only a head that was anchored
-elsewhere shows that (``truncated``). Pages (``*.html``) are made from records and are not looked at.
+signature``. A run that ended before the first signed one is covered by that one's signature, which the chain carries
+back to it; an unsigned run after it is a problem. Lines cut off the chain's end leave nothing behind that could miss
+them: only a head that was anchored elsewhere shows that (``truncated``). Pages (``*.html``) are made from records and
+are not looked at.
 """
 
 from __future__ import annotations
@@ -118,7 +120,8 @@ class _Check:
     notices: list[str] = field(default_factory=list)
     files: int = 0
     signed: int = 0
-    unsigned: int = 0
+    first_signed: int = _END
+    bare: list[_Line] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.names = set(self.archive.names())
@@ -226,6 +229,21 @@ class _Check:
                 continue
             for name, digest in sorted(statement.files.items(), key=lambda item: (item[0] != entry.record, item[0])):
                 self._file(line, name, digest)
+        self._unsigned()
+
+    def _unsigned(self) -> None:
+        """Runs without a signature: those from before the first signed one are vouched for by the chain it signs."""
+        if not self.keys:
+            return
+        early = [line for line in self.bare if line.place < self.first_signed < _END]
+        for line in self.bare:
+            if line not in early:
+                self.say(line.place, UNSIGNED, line.entry.envelope, f"run {line.entry.run_id} is not signed.")
+        if early:
+            self.notices.append(
+                f"{len(early)} runs from before the first signature are unsigned; the first signed run "
+                f"({MANIFEST_NAME} line {self.first_signed}) vouches for them as they stood when it ended."
+            )
 
     def _statement(self, line: _Line) -> Statement | None:
         entry = line.entry
@@ -265,10 +283,9 @@ class _Check:
         where = line.entry.envelope
         if said == GOOD:
             self.signed += 1
+            self.first_signed = min(self.first_signed, line.place)
         elif said == UNSIGNED:
-            self.unsigned += 1
-            if self.keys:
-                self.say(line.place, UNSIGNED, where, f"run {line.entry.run_id} is not signed.")
+            self.bare.append(line)
         elif said == UNKNOWN_KEY:
             ids = ", ".join(key[:16] for key, _ in envelope.signatures)
             hint = "give the operator's public key" if not self.keys else "it is not one of the keys given"
@@ -322,17 +339,17 @@ class _Check:
 
     def verdict(self) -> Verdict:
         """All of it, in the chain's order."""
-        if self.unsigned and not self.keys:
+        if self.bare and not self.keys:
             self.notices.append(
-                f"{self.unsigned} of {len(self.lines)} runs are unsigned: the chain proves that it agrees with itself, "
-                "not who wrote it."
+                f"{len(self.bare)} of {len(self.lines)} runs are unsigned: the chain proves that it agrees with "
+                "itself, not who wrote it."
             )
         return Verdict(
             runs=len(self.lines),
             files=self.files,
             head=self.lines[-1].digest if self.lines else FIRST,
             signed=self.signed,
-            unsigned=self.unsigned,
+            unsigned=len(self.bare),
             problems=tuple(problem for _, problem in sorted(self.found, key=lambda item: item[0])),
             notices=tuple(self.notices),
         )

@@ -17,9 +17,15 @@
         for_each: servers
         as: server
         parameters: {server: "{{ server }}"}
+      - for_each: servers
+        as: server
+        steps:
+          - {notebook: ../notebooks/50-one.ipynb, parameters: {server: "{{ server }}"}}
+          - {notebook: ../notebooks/60-other.ipynb, parameters: {servers: ["{{ server }}"]}}
 
-A parameter without ``default`` must be given. ``"{{ name }}"`` alone keeps the value's type; inside other text it is
-written into it. ``gate: approval`` makes sure, before anything runs, that the step's notebook has a ``ph-gate`` cell.
+The last step is a block: both notebooks for the first server, then both for the next. A parameter without ``default``
+must be given. ``"{{ name }}"`` alone keeps the value's type; inside other text it is written into it.
+``gate: approval`` makes sure, before anything runs, that the step's notebook has a ``ph-gate`` cell.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +49,29 @@ from pumphouse.runner.template import LoadedTemplate, load_template
 
 SCHEMA_VERSION = 1
 _IDENTIFIER = "^[A-Za-z_][A-Za-z0-9_]*$"
+_LOOP: dict[str, Any] = {
+    "for_each": {"type": "string", "pattern": _IDENTIFIER},
+    "as": {"type": "string", "pattern": _IDENTIFIER},
+}
+_CALL: dict[str, Any] = {
+    "notebook": {"type": "string", "pattern": r"\.ipynb$"},
+    "parameters": {"type": "object", "propertyNames": {"pattern": _IDENTIFIER}},
+    "gate": {"const": "approval"},
+}
+_BLOCK: dict[str, Any] = {
+    "additionalProperties": False,
+    "required": ["for_each", "steps"],
+    "properties": {
+        **_LOOP,
+        "steps": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object", "additionalProperties": False, "required": ["notebook"], "properties": _CALL,
+            },
+        },
+    },
+}  # fmt: skip
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -65,16 +95,14 @@ _SCHEMA: dict[str, Any] = {
             "minItems": 1,
             "items": {
                 "type": "object",
-                "additionalProperties": False,
-                "required": ["notebook"],
-                "properties": {
-                    "notebook": {"type": "string", "pattern": r"\.ipynb$"},
-                    "parameters": {"type": "object", "propertyNames": {"pattern": _IDENTIFIER}},
-                    "for_each": {"type": "string", "pattern": _IDENTIFIER},
-                    "as": {"type": "string", "pattern": _IDENTIFIER},
-                    "gate": {"const": "approval"},
+                "if": {"type": "object", "required": ["steps"]},
+                "then": _BLOCK,
+                "else": {
+                    "additionalProperties": False,
+                    "required": ["notebook"],
+                    "properties": {**_CALL, **_LOOP},
+                    "dependentRequired": {"as": ["for_each"]},
                 },
-                "dependentRequired": {"as": ["for_each"]},
             },
         },
     },
@@ -84,12 +112,18 @@ _REFERENCE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 
 @dataclass(frozen=True)
 class StepSpec:
-    """One step as written; ``template`` is loaded and checked."""
+    """One notebook as written; ``template`` is loaded and checked.
+
+    ``number`` is what messages call it (``2``, or ``2.1`` inside a block). Steps of one ``block`` go over the items of
+    its list together: all of them for the first item, then all of them for the next.
+    """
 
     template: LoadedTemplate
     parameters: Mapping[str, Any]
     for_each: str | None = None
     item_name: str = "item"
+    number: str = "1"
+    block: int = 1
 
 
 @dataclass(frozen=True)
@@ -135,24 +169,25 @@ class Runbook:
 
         :raises ParameterError: naming runbook, step and parameter.
         """
-        return [
-            call for number, step in enumerate(self.steps, 1) for call in self._calls(number, step, values, site_path)
-        ]
+        found: list[Call] = []
+        for _, block in groupby(self.steps, key=lambda step: step.block):
+            steps = list(block)
+            scopes: list[tuple[str, dict[str, Any]]] = [("", dict(values))]
+            if steps[0].for_each is not None:
+                items = values[steps[0].for_each]
+                scopes = [(f" {item}", {**values, steps[0].item_name: item}) for item in items]
+            found += [self._call(step, suffix, scope, site_path) for suffix, scope in scopes for step in steps]
+        return found
 
-    def _calls(self, number: int, step: StepSpec, values: Mapping[str, Any], site_path: Path | None) -> Iterator[Call]:
-        scopes: list[tuple[str, dict[str, Any]]] = [("", dict(values))]
-        if step.for_each is not None:
-            items = values[step.for_each]
-            scopes = [(f" {item}", {**values, step.item_name: item}) for item in items]
-        for suffix, scope in scopes:
-            given = {key: _fill(value, scope) for key, value in step.parameters.items()}
-            try:
-                step.template.check(given, site_path)
-            except ParameterError as error:
-                raise ParameterError(
-                    f"Runbook {self.file.name}: step {number}: {error.message}", remedy=error.remedy
-                ) from error
-            yield Call(step.template, given, f"{step.template.file.stem}{suffix}")
+    def _call(self, step: StepSpec, suffix: str, scope: Mapping[str, Any], site_path: Path | None) -> Call:
+        given = {key: _fill(value, scope) for key, value in step.parameters.items()}
+        try:
+            step.template.check(given, site_path)
+        except ParameterError as error:
+            raise ParameterError(
+                f"Runbook {self.file.name}: step {step.number}: {error.message}", remedy=error.remedy
+            ) from error
+        return Call(step.template, given, f"{step.template.file.stem}{suffix}")
 
 
 def load_runbook(path: str | Path) -> Runbook:
@@ -187,7 +222,7 @@ def load_runbook(path: str | Path) -> Runbook:
         description=raw.get("description", ""),
         parameters=parameters,
         required=required,
-        steps=tuple(_step(file, number, step) for number, step in enumerate(raw["steps"], 1)),
+        steps=tuple(_step(file, number, block, step) for number, block, step in _flat(raw["steps"])),
         facts=Template.of(file, content),
     )
 
@@ -207,7 +242,18 @@ def _parameters(raw: Mapping[str, Any]) -> tuple[dict[str, Parameter], frozenset
     return found, frozenset(name for name, spec in given.items() if "default" not in spec)
 
 
-def _step(file: Path, number: int, raw: Mapping[str, Any]) -> StepSpec:
+def _flat(steps: list[Mapping[str, Any]]) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    """(number for messages, block, step) of every notebook; those of a block inherit its loop."""
+    for block, step in enumerate(steps, 1):
+        if "steps" not in step:
+            yield str(block), block, step
+            continue
+        loop = {key: step[key] for key in _LOOP if key in step}
+        for number, inner in enumerate(step["steps"], 1):
+            yield f"{block}.{number}", block, {**inner, **loop}
+
+
+def _step(file: Path, number: str, block: int, raw: Mapping[str, Any]) -> StepSpec:
     try:
         template = load_template(file.parent / raw["notebook"])
     except RunbookError as error:
@@ -220,7 +266,8 @@ def _step(file: Path, number: int, raw: Mapping[str, Any]) -> StepSpec:
             "so nothing would ask for an approval.",
             remedy="add the cell that calls run.require_approval(plan), or leave out the gate if nothing is changed.",
         )
-    return StepSpec(template, raw.get("parameters") or {}, raw.get("for_each"), raw.get("as", "item"))
+    given = raw.get("parameters") or {}
+    return StepSpec(template, given, raw.get("for_each"), raw.get("as", "item"), number, block)
 
 
 def _contradictions(raw: Mapping[str, Any]) -> Iterator[str]:
@@ -228,7 +275,7 @@ def _contradictions(raw: Mapping[str, Any]) -> Iterator[str]:
     for name, spec in parameters.items():
         if spec.get("default") is not None and not accepts(spec["type"], spec["default"]):
             yield f"parameters.{name}: the default is not of type {spec['type']}"
-    for number, step in enumerate(raw["steps"], 1):
+    for number, _, step in _flat(raw["steps"]):
         known = set(parameters)
         if "for_each" in step:
             over = step["for_each"]

@@ -42,7 +42,10 @@ class Fidelity:
     def sentence(self) -> str:
         """The counts in words."""
         told = ", ".join(f"{number:,} {word}" for word, number in self.counts.items())
-        return f"{int(self.by_type['objects'].sum()):,} objects of {len(self.by_type)} types; of their fields {told}"
+        return (
+            f"{int(self.by_type['objects'].sum()):,} objects of {len(self.by_type)} types; of the fields that the "
+            f"supported releases show of such types {told}"
+        )
 
     def rows(self, treatment: Treatment) -> pd.DataFrame:
         """The table's rows of one treatment."""

@@ -14,6 +14,7 @@ _RESULTS = {
     "move": (("settle", "moved"), ("boot", "booted, not verified"), ("stop", "stopped at the source")),
     "finalise": (("delete-source", "source deleted"),),
     "rollback": (),
+    "acquire": (("leave-host", "on another host"),),
 }
 
 
@@ -96,7 +97,7 @@ def make_report(journal: Journal, plan: Plan) -> Report:
         left.append(f"{len(failed)} step(s) failed: mend the causes and run the notebook again, or roll back.")
     if done < len(plan.steps) and not failed:
         left.append(f"{len(plan.steps) - done} step(s) are not done yet.")
-    objects = _objects(plan, states) if plan.kind == "rollback" else ()
+    objects = _objects(plan, states) if plan.kind == "rollback" else _hardware(plan, states)
     return Report(plan.hash, plan.kind, len(plan.steps), done, len(failed), servers, tuple(left), objects)
 
 
@@ -107,6 +108,17 @@ def _objects(plan: Plan, states: Mapping[str, StepState]) -> tuple[ObjectReport,
         result, why = _fate(state)
         if step.server_id is None or result in ("kept", "failed"):
             found.append(ObjectReport(step.title.removeprefix("undo: "), result, why))
+    return tuple(found)
+
+
+def _hardware(plan: Plan, states: Mapping[str, StepState]) -> tuple[ObjectReport, ...]:
+    """Nodes and hosts: what became of each step that is theirs and no server's."""
+    words = {"verified": "done", "failed": "failed", "undone": "undone", "new": "not begun"}
+    found = []
+    for step in plan.steps:
+        if (step.node or step.host) and step.server_id is None:
+            state = states.get(step.key, StepState())
+            found.append(ObjectReport(step.title, words.get(state.state, "not done yet"), state.error or ""))
     return tuple(found)
 
 
@@ -167,7 +179,7 @@ def _result(plan: Plan, server_id: str, states: Mapping[str, StepState], gone: C
         return "rolled back"
     if server_id in gone and found.get("settle") == "verified":
         return "finalised"
-    for kind, words in _RESULTS[plan.kind]:
+    for kind, words in _RESULTS.get(plan.kind, ()):
         if found.get(kind) == "verified":
             return words
     return "untouched" if not own or set(found.values()) == {"new"} else "prepared"

@@ -6,20 +6,30 @@ import getpass
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from pumphouse import approval as approvals
 from pumphouse.checks import check_plan, check_site
+from pumphouse.checks.gate import check_gate
 from pumphouse.checks.images import check_images, check_records
 from pumphouse.checks.network_quotas import check_network_quotas
 from pumphouse.checks.survey import survey_files
-from pumphouse.clouds import connect, connect_site
+from pumphouse.clouds import LaterCloud, connect, connect_site, connect_source
 from pumphouse.clouds.api import Cloud
-from pumphouse.databases import Databases, Verdict, read_facts, unusable
-from pumphouse.errors import ApprovalMissing, ChecksFailed, CloudError, JournalError, PlanError, StepError
+from pumphouse.databases import Databases, Verdict, read_facts, remove_left_behind, unusable
+from pumphouse.errors import (
+    ApprovalMissing,
+    ChecksFailed,
+    CloudError,
+    JournalError,
+    PlanError,
+    PumphouseError,
+    StepError,
+)
 from pumphouse.executor import Execution, execute
 from pumphouse.fileio import write_atomic
 from pumphouse.findings import Finding, accept, ordered, require_none_blocking
@@ -27,21 +37,28 @@ from pumphouse.inventory import Inventory, Snapshot, take_snapshot
 from pumphouse.journal import Journal, StepState
 from pumphouse.model import Keypair
 from pumphouse.plan.after import plan_finalise, plan_rollback
-from pumphouse.plan.fingerprint import fingerprint
 from pumphouse.plan.model import Plan
 from pumphouse.plan.move import plan_move
 from pumphouse.plan.networks import taken_addresses
+from pumphouse.putback import half_way
+from pumphouse.records.sheet import FAILED
 from pumphouse.secretstore import SecretStore
 from pumphouse.selection import Selection
 from pumphouse.session.byhand import RunByHand
 from pumphouse.session.fidelity import Fidelity, take_ledger
+from pumphouse.session.hardware import HardwareWork
 from pumphouse.session.notes import note_binding, note_findings, note_plan
 from pumphouse.session.report import Report, make_report
+from pumphouse.session.takeup import approved_before, as_then
 from pumphouse.site import Site, load_site
 from pumphouse.steps import STEPS, Context
+from pumphouse.stopping import was_stopped
 
 #: Environment variable by which the runner hands its run to the notebook that it executes.
 RUN_ID_VARIABLE = "PUMPHOUSE_RUN_ID"
+
+#: Shows a run how far the phase of a plan has come, for as long as it is entered.
+Watch = Callable[["Run", Plan, str], AbstractContextManager[object]]
 
 
 def begin(
@@ -50,8 +67,10 @@ def begin(
     change: str = "",
     operator: str = "",
     notebook: str = "",
+    hardware: bool = False,
     report: Callable[[str], None] = print,
     notice: Callable[[str], None] | None = None,
+    watch: Watch | None = None,
 ) -> Run:
     """Open a run: read the site, connect both clouds, open the journal (read only on both clouds).
 
@@ -59,29 +78,42 @@ def begin(
     :param change: the change ticket that this run belongs to.
     :param operator: who runs it; the login name by default.
     :param notebook: what is run, for the journal.
+    :param hardware: the run works on nodes; the destination, which may not have been made yet, is connected when it is
+        first needed, and so is a source that cannot be reached: it may have ended.
     :param report: takes one line per event.
     :param notice: takes one line when a call to a cloud waits for its rate limit or is repeated; else ``report`` does.
+    :param watch: entered with the run, the plan and the phase while steps are carried out; shows how far they are.
     :raises SiteError: when the site's files are wrong.
     :raises CloudError: when a cloud cannot be reached or refuses us.
     :raises JournalError: when the journal cannot be opened.
     """
     described = load_site(site)
     notice = notice or report
-    source, destination = connect_site(described, notice=notice)
     journal = Journal.open(described.journal_url)
     operator = operator or getpass.getuser()
     run_id = os.environ.get(RUN_ID_VARIABLE, "")
-    owned = not run_id
     by_hand = None
-    if owned:
+    if not run_id:
         by_hand = RunByHand.start(journal, described, notebook=notebook, change=change, operator=operator)
         run_id = by_hand.id
     else:
         journal.get_run(run_id)  # a run of another journal would let every step land where nobody looks
-    note_binding(journal, run_id, change=change, operator=operator, clouds=(source, destination))
+    source: Cloud
+    destination: Cloud
+    try:
+        if hardware:
+            source, destination = connect_source(described, notice=notice)
+        else:
+            source, destination = connect_site(described, notice=notice)
+    except PumphouseError as error:
+        if by_hand is not None:
+            # what is wrong with the clouds is told; a run that cannot be closed now is closed by the next one
+            with suppress(PumphouseError):
+                by_hand.end(FAILED, error.message)
+        raise
     return Run(
         described, source, destination, journal, run_id,
-        by_hand=by_hand, change=change, operator=operator, report=report, notice=notice,
+        by_hand=by_hand, change=change, operator=operator, report=report, notice=notice, watch=watch,
     )  # fmt: skip
 
 
@@ -101,22 +133,49 @@ class Run:
         operator: str,
         report: Callable[[str], None],
         notice: Callable[[str], None] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.site, self.source, self.destination, self.journal = site, source, destination, journal
         self.id, self.change, self.operator = run_id, change, operator
         self._by_hand, self._report, self._on_notice = by_hand, report, notice or report
+        self._watch = watch
         self._secrets = SecretStore(site.secrets_file)
         self._databases = Databases(site)
         self._verdicts: dict[str, Verdict] = {}
         self._inventory: Inventory | None = None
         self._findings: dict[str, tuple[Finding, ...]] = {}
         self._notices: list[Finding] = []
+        # why a run by hand did not succeed, though all its steps did: what could not be verified again, what ended it
+        self._ended_by: dict[str, str] = {}
+        self._bound: tuple[Cloud, ...] = ()
+        self._bind()
 
     def __repr__(self) -> str:
         return (
             f"run {self.id} by {self.operator}{f' for change {self.change}' if self.change else ''}: "
             f"{self.source.name} → {self.destination.name} (site {self.site.name})"
         )
+
+    @property
+    def clouds(self) -> tuple[Cloud, ...]:
+        """Those we are logged in to: a destination as soon as there is one, a source as long as there is one."""
+        both = (self.source, self.destination)
+        return tuple(cloud for cloud in both if not isinstance(cloud, LaterCloud) or cloud.connected)
+
+    def _bind(self) -> None:
+        """Note which clouds this run works on, and again when the destination was reached only now."""
+        if self._bound != self.clouds:
+            self._bound = self.clouds
+            note_binding(self.journal, self.id, change=self.change, operator=self.operator, clouds=self._bound)
+
+    @cached_property
+    def hardware(self) -> HardwareWork:
+        """What is done with nodes: acquire them, transfer them, give them back."""
+        return HardwareWork(
+            self.site, self.source, self.destination, self.journal,
+            keep=self._keep_plan, resume=self._resume, carry_out=self._execute, run_id=lambda: self.id,
+            report=self._report,
+        )  # fmt: skip
 
     # -- reading ------------------------------------------------------------------------------
     def inventory(self) -> Inventory:
@@ -193,7 +252,15 @@ class Run:
         )
         while self._was_undone(plan):
             plan = replace(plan, sequence=plan.sequence + 1)
-        return self._keep_plan(plan, findings)
+        taken = approved_before(self.journal, plan, findings, self._is_approved, self._inventory_now().source)
+        return self._keep_plan(*(taken or (plan, findings)))
+
+    def _is_approved(self, plan: Plan) -> bool:
+        try:
+            approvals.require_approval(plan, self.site.work_dir / "approvals")
+        except ApprovalMissing:
+            return False
+        return True
 
     @property
     def _all_keypairs(self) -> Callable[[], list[Keypair]] | None:
@@ -233,14 +300,19 @@ class Run:
         return self._keep_plan(plan, findings)
 
     def plan_rollback(self, selection: Selection) -> Plan:
-        """Plan taking moved servers back to the source, or take up such a plan that was begun (read only)."""
-        begun = self._resume("rollback", selection, ("started",))
+        """Plan taking moved servers back to the source, or take up such a plan that was begun.
+
+        Read only, but for throw-away users that a planning run left at the destination when it was killed.
+        """
+        begun = self._resume("rollback", selection.digest, ("started",))
         if begun is not None:
             return begun
+        if self.site.destination_databases.get("keystone"):
+            remove_left_behind(self.destination)
         try:
             plan, findings = plan_rollback(self.journal, selection.digest, selection.server_ids)
         except PlanError:
-            finished = self._resume("rollback", selection, ("finished",))
+            finished = self._resume("rollback", selection.digest, ("finished",))
             if finished is None:
                 raise
             return finished
@@ -269,10 +341,12 @@ class Run:
 
     def _resume_move(self, selection: Selection) -> Plan | None:
         """A begun move of this selection, unless some of it was undone, or nothing is down yet and it is stale."""
-        plan = self._resume("move", selection, ("started", "finished"))
-        if plan is None or self._was_undone(plan):
+        plan = self._resume("move", selection.digest, ("started", "finished"))
+        if plan is None:
             return None
         states = self.journal.step_states(plan.hash)
+        if self._was_undone(plan):
+            return plan if half_way(plan, states) else None
         cut_over = any(states.get(step.key, StepState()).in_effect for step in plan.phase("cutover"))
         return plan if cut_over or not self._is_stale(plan) else None
 
@@ -280,17 +354,15 @@ class Run:
         return any(state.state in ("undone", "undoing") for state in self.journal.step_states(plan.hash).values())
 
     def _is_stale(self, plan: Plan) -> bool:
+        """Whether none of its servers is as it was: as long as one is, that one can move."""
         source = self._inventory_now().source
-        now = {
-            server.id: (fingerprint(server), server.status, tuple(sorted(server.floating_ips)))
-            for server in source.servers
-        }
-        return any(now.get(s.id) != (s.fingerprint, s.status, tuple(sorted(s.floating_ips))) for s in plan.servers)
+        there = {server.id: server for server in source.servers}
+        return not any(as_then(planned, there.get(planned.id)) for planned in plan.servers)
 
-    def _resume(self, kind: str, selection: Selection, states: Iterable[str]) -> Plan | None:
+    def _resume(self, kind: str, digest: str, states: Iterable[str]) -> Plan | None:
         for document in reversed(self.journal.plan_documents(kind=kind, states=states)):
             plan = Plan.from_document(document)
-            if plan.selection_digest == selection.digest:
+            if plan.selection_digest == digest:
                 self._findings[plan.hash] = (
                     Finding(
                         "info",
@@ -338,6 +410,7 @@ class Run:
                 found += check_images(plan, self.source.images)
                 found += check_network_quotas(plan, self.destination, self._inventory_now())
                 found += check_records(plan, self.destination.images)
+            found += check_gate(plan, self.journal)
         codes = [code.strip() for code in accepted.split(",") if code.strip()]
         findings = ordered(accept(found, codes))
         self._go_on()
@@ -370,7 +443,8 @@ class Run:
                 "reason": found.reason,
                 "ticket": found.ticket,
                 "operator": self.operator,
-                "same_person": found.approved_by == self.operator,
+                "second": found.second,
+                "same_person": found.approved_by == self.operator and found.second in ("", self.operator),
                 "account": found.account,
                 "same_account": found.account == approvals.account(),
             },
@@ -432,7 +506,7 @@ class Run:
                 back = not any(state.in_effect for state in mine)
                 self.journal.set_plan_state(move.hash, "undone" if back else "started")
 
-    def _execute(self, plan: Plan, kind: str, phase: str) -> Execution:
+    def _execute(self, plan: Plan, kind: str, phase: str, *, workers: int | None = None) -> Execution:
         if plan.kind != kind:
             raise PlanError(
                 f"Plan {plan.hash[:12]} is a {plan.kind} plan, not a {kind} plan.", remedy="use its notebook."
@@ -445,9 +519,11 @@ class Run:
             self._supersede_rollbacks(plan)
         ctx = self._context(plan)
         try:
-            return execute(ctx, plan.phase(phase))
+            with self._watch(self, plan, phase) if self._watch is not None else nullcontext():
+                return execute(ctx, plan.phase(phase), workers=workers)
         finally:
             ctx.close()
+            self._bind()
 
     def _go_on(self) -> None:
         """Whoever goes on by hand after the report begins another run: the first one's record is sealed."""
@@ -456,9 +532,8 @@ class Run:
             self._by_hand = RunByHand.start(
                 self.journal, self.site, notebook=ended.notebook, change=self.change, operator=self.operator
             )
-            self.id = self._by_hand.id
-            clouds = (self.source, self.destination)
-            note_binding(self.journal, self.id, change=self.change, operator=self.operator, clouds=clouds)
+            self.id, self._bound = self._by_hand.id, ()
+            self._bind()
 
     def _supersede_rollbacks(self, move: Plan) -> None:
         """A roll back that was begun and given up must not be taken up after the servers moved again."""
@@ -493,12 +568,25 @@ class Run:
         :raises VerificationFailed: at the first step whose outcome the clouds do not show.
         :raises StepError: when a step of the phase was not done.
         """
+        try:
+            rows = self._verify(plan, phase)
+        except PumphouseError as error:
+            self._ended_by[phase] = str(error)
+            raise
+        self._ended_by.pop(phase, None)
+        return rows
+
+    def _verify(self, plan: Plan, phase: str) -> list[dict[str, object]]:
         states = self.journal.step_states(plan.hash)
         rows: list[dict[str, object]] = []
         ctx = self._context(plan)
         try:
+            stale = {s.server_id for s in plan.steps if s.key in states and states[s.key].error_type == "PlanStale"}
             for step in plan.phase(phase):
                 state = states.get(step.key, StepState())
+                if phase == "prepare" and state.state != "verified" and step.server_id and step.server_id in stale:
+                    rows.append({"step": step.kind, "what": step.title, "evidence": {"left out": state.error or ""}})
+                    continue
                 if state.state != "verified":
                     raise StepError(
                         f"{step.title} is {state.state}, not verified.",
@@ -517,6 +605,16 @@ class Run:
             self.end()
         return made
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person began it, and not the runner."""
+        return self._by_hand is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its record is sealed; going on begins another run."""
+        return self._by_hand is not None and self._by_hand.ended
+
     def end(self) -> str:
         """Close a run that a person began, and seal its record; returns the result that the journal shows.
 
@@ -526,7 +624,12 @@ class Run:
         """
         result = self.journal.get_run(self.id).result or self.journal.run_result(self.id)
         if self._by_hand is not None:
-            self._by_hand.end("failed" if result == "incomplete" else result)
+            stopped = was_stopped(self.journal.events(run_id=self.id))
+            if self._ended_by and result in ("succeeded", "nothing-to-do"):
+                result = "failed"
+                self._by_hand.end(result, " ".join(self._ended_by.values()))
+            else:
+                self._by_hand.end(("aborted" if stopped else "failed") if result == "incomplete" else result)
         return result
 
     def close(self) -> None:
@@ -539,6 +642,9 @@ class Run:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, BaseException):
+            # what the journal shows may all be well, and yet the block did not come to its end
+            self._ended_by["block"] = str(error) or type(error).__name__
         if self._by_hand is not None:
             self.end()
         self.close()

@@ -13,6 +13,7 @@ from typing import Any
 from pumphouse.errors import PlanError
 from pumphouse.journal import Event, Journal, RunRow, StepState
 from pumphouse.journal.store import STEP_EVENTS
+from pumphouse.model import TLS_EVIDENCE
 from pumphouse.plan.model import Plan, PlannedStep, PlanServer
 from pumphouse.session.report import Report, make_report
 
@@ -114,11 +115,23 @@ def _servers(journal: Journal, plan: Plan, report: Report) -> list[dict[str, Any
         {
             **{key: value for key, value in asdict(row).items() if key not in ("addresses", "floating_ips")},
             "plan": plan.hash,
+            **_carried(plan, steps.get(row.id, [])),
             "before": _before(before[row.id]),
             "after": _after(steps.get(row.id, []), evidence),
         }
         for row in report.servers
     ]
+
+
+def _carried(plan: Plan, steps: Iterable[PlannedStep]) -> dict[str, Any]:
+    """How a server is carried, and its project's name at the destination; nothing for what is not a move."""
+    kinds = {step.kind: step for step in steps}
+    if "boot" not in kinds:
+        return {}
+    place = f"project:{kinds['boot'].params.get('project_id')}"
+    names = [step.params["name"] for step in plan.steps if step.key == place]
+    way = "by a snapshot of its disk" if "snapshot" in kinds else "rebuilt from its image"
+    return {"carried": way, "destination_project": names[0] if names else None}
 
 
 def _before(server: PlanServer) -> dict[str, Any]:
@@ -203,6 +216,12 @@ def _deviations(
             found.append(
                 f"Plan {approval['plan'][:12]} was approved at {approval['approved_at']}, after the run began."
             )
+    found += [
+        f"Cloud {cloud.get('cloud')}: TLS {line.removeprefix(TLS_EVIDENCE)}."
+        for cloud in told["clouds"]
+        for line in cloud.get("evidence", ())
+        if line.startswith(f"{TLS_EVIDENCE}not verified")
+    ]
     accepted = told["findings"].get("accepted") or []
     if accepted:
         found.append(f"Findings accepted by the operator: {', '.join(accepted)}.")

@@ -12,6 +12,7 @@ from pumphouse.steps.finalise import DeleteSource, ReserveFixedIp
 from pumphouse.steps.flavors import EnsureFlavor
 from pumphouse.steps.floating import MoveFloatingIp
 from pumphouse.steps.groups import EnsureSecurityGroup, EnsureSecurityGroupRules
+from pumphouse.steps.hardware import HARDWARE
 from pumphouse.steps.identity import EnsureAssignment, EnsureProject, EnsureRole, EnsureUser
 from pumphouse.steps.images import EnsureImage
 from pumphouse.steps.network import EnsureNetwork, EnsurePort, EnsureRouter, ReserveSlice
@@ -52,6 +53,7 @@ _ALL: tuple[type[Step], ...] = (
     SettleServer,
     ReserveFixedIp,
     DeleteSource,
+    *HARDWARE,
 )
 
 #: Kind of a planned step -> the primitive that does it.

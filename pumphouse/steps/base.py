@@ -13,6 +13,7 @@ from pumphouse.clouds.api import Cloud
 from pumphouse.databases import Databases
 from pumphouse.errors import CloudError, NotCarried, PlanError, StepError, VerificationFailed
 from pumphouse.journal import Journal
+from pumphouse.nodes.connect import Nodes
 from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.secretstore import SecretStore
 from pumphouse.site import Site
@@ -35,6 +36,7 @@ class Context:
     _owners: dict[tuple[str, str], Cloud] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict)
     _databases: list[Databases] = field(default_factory=list)
+    _nodes: list[Nodes] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def plan_of(self, plan_hash: str) -> Plan:
@@ -59,6 +61,14 @@ class Context:
             if not self._databases:
                 self._databases.append(Databases(self.site))
             return self._databases[0]
+
+    @property
+    def nodes(self) -> Nodes:
+        """The hardware that the site describes; opened when it is asked something."""
+        with self._lock:
+            if not self._nodes:
+                self._nodes.append(Nodes(self.site))
+            return self._nodes[0]
 
     def mapped(self, kind: str, source_id: str) -> str:
         """Destination id of a source object.

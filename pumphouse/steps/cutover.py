@@ -9,7 +9,7 @@ from pumphouse.model import MARKER, Server
 from pumphouse.plan.model import PlannedStep
 from pumphouse.probes import wait_answer
 from pumphouse.steps.base import Context, Outcome, Step, expect
-from pumphouse.steps.guards import iso, one_of, unix
+from pumphouse.steps.guards import iso, one_of, probe_of, unix
 from pumphouse.steps.nics import attachment
 
 
@@ -28,7 +28,7 @@ class SettleServer(Step):
         server_id = ctx.mapped("server", params["source_id"])
         cloud = ctx.acting(params)
         stopped = ctx.journal.step_state(ctx.plan.hash, f"stop:{params['source_id']}")
-        spec = ctx.site.probe_for(params["name"], params["source_id"])
+        spec = probe_of(ctx, params)
         first_answer = None
         if params["arrives"] == "ACTIVE" and spec.kind != "none" and params["address"]:
             first_answer = wait_answer(spec, params["address"])
@@ -45,11 +45,13 @@ class SettleServer(Step):
         if params["locked"]:
             cloud.compute.lock_server(server_id)
         last_answer = unix(stopped.outcome.get("last_answer_at"))
-        measured = first_answer is not None and last_answer is not None
+        # an answer before the last one: somebody set this machine's clock back in between
+        measured = first_answer is not None and last_answer is not None and first_answer >= last_answer
         return {
             "answers": None if spec.kind == "none" or params["arrives"] != "ACTIVE" else first_answer is not None,
             "answered_at": iso(first_answer),
             "downtime_s": round(float(first_answer or 0) - float(last_answer or 0), 2) if measured else None,
+            "probe": str(spec),
         }
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:

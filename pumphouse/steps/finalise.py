@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from pumphouse.errors import StepError
 from pumphouse.plan.model import PlannedStep
 from pumphouse.probes import answers
 from pumphouse.steps.base import Context, Outcome, Step, expect
+from pumphouse.steps.guards import probe_of
 
 
 class ReserveFixedIp(Step):
@@ -55,6 +58,12 @@ class DeleteSource(Step):
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Look at both copies once more, then delete the source's."""
         params = step.params
+        held_until = datetime.fromisoformat(params["held_until"]) if params.get("held_until") else None
+        if held_until is not None and datetime.now(UTC) < held_until:
+            raise StepError(
+                f"Server {params['name']} is held until {held_until:%Y-%m-%d %H:%M:%S} UTC: its source is not deleted.",
+                remedy="finalise again after that; the hold is limits.hold_s in site.yaml.",
+            )
         moved = ctx.destination.compute.get_server(params["destination_id"])
         if moved.status != params["arrives"] or moved.task_state is not None:
             raise StepError(
@@ -62,7 +71,7 @@ class DeleteSource(Step):
                 f"{ctx.destination.name}, not {params['arrives']}: its source is not deleted.",
                 remedy="bring it back to that state, or roll back; then finalise again.",
             )
-        spec = ctx.site.probe_for(params["name"], params["source_id"])
+        spec = probe_of(ctx, params)
         if params["answered"] and not answers(spec, params["address"]):
             raise StepError(
                 f"Server {moved.name} ({moved.id}) does not answer on {params['address']}: its source is not deleted.",

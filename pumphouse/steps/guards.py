@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from pumphouse.errors import StepError
 from pumphouse.model import MARKER, Server
+from pumphouse.serving import ProbeSpec
 from pumphouse.steps.base import Context
 
 #: Between two looks at a source whose task is waited for.
@@ -55,6 +57,14 @@ def require_source(ctx: Context, source_id: str) -> None:
         f"Server {source_id} of {ctx.source.name} is {state}: its copy at {ctx.destination.name} stays as it is.",
         remedy="keep the copy if the source is gone or being deleted; otherwise wait for the task, then run again.",
     )
+
+
+def probe_of(ctx: Context, params: Mapping[str, Any]) -> ProbeSpec:
+    """How a server is asked whether it serves: as its plan says, since that was approved."""
+    if "probe" in params:
+        return ProbeSpec.of(params["probe"])
+    # a plan of before plans said it
+    return ctx.site.expected(params["name"], str(params.get("source_id") or params.get("server_id"))).probe
 
 
 def one_of(allowed: Sequence[str], found: str | None) -> tuple[str | None, str | None]:

@@ -11,7 +11,7 @@ from pumphouse.errors import ApiError, CloudError, CloudUnreachable, Conflict, N
 from pumphouse.model import MARKER, Image
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, begun_by_us, expect
-from pumphouse.steps.progress import Progress, size_text
+from pumphouse.steps.progress import Progress, bytes_noted, size_text
 
 #: Properties that Nova gives to snapshots of servers and to nothing else.
 SNAPSHOT_PROPERTIES = frozenset({"base_image_ref", "instance_uuid"})
@@ -163,7 +163,7 @@ class EnsureImage(Step):
     def _transfer(self, ctx: Context, step: PlannedStep, record: Image, attempt: int) -> tuple[Image, dict[str, Any]]:
         """One attempt; bytes are read at the source and written at the destination at the same time."""
         want = step.params["image"]
-        progress = Progress(ctx.report, f"image {want['name']}", want["size_bytes"])
+        progress = Progress(ctx.report, f"image {want['name']}", want["size_bytes"], note=bytes_noted(ctx, step))
         chunks = ctx.source.images.download(step.params["source_id"])
         made = ctx.destination.images.upload(record.id, chunks, size_bytes=want["size_bytes"], passed=progress)
         seconds = max(progress.seconds, 1e-3)

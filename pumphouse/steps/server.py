@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from pumphouse.clouds.api import Compute
-from pumphouse.errors import CloudError, PlanStale, PumphouseError, StepError, VerificationFailed
+from pumphouse.errors import CloudError, PumphouseError, StepError, VerificationFailed
 from pumphouse.model import MARKER, Server, ServerSpec
-from pumphouse.plan.fingerprint import fingerprint
+from pumphouse.plan.downtime import measured_rates, predict
 from pumphouse.plan.model import PlannedStep
-from pumphouse.plan.states import treatment
 from pumphouse.probes import answers, wait_answer, watch
 from pumphouse.steps.base import Context, Outcome, Step, expect
-from pumphouse.steps.guards import iso, one_of, require_no_copy, require_source
+from pumphouse.steps.guards import iso, one_of, probe_of, require_no_copy, require_source
 from pumphouse.steps.nics import attachment
+from pumphouse.steps.stale import gone, require_as_planned, require_unchanged
 from pumphouse.steps.user_data import compared_user_data, user_data_of
 
 
@@ -26,8 +26,10 @@ class StopServer(Step):
 
     def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
         """Already stopped; and still the server that was planned."""
-        server = ctx.source.compute.get_server(step.params["server_id"])
-        self._unchanged(ctx, server)
+        server = ctx.source.compute.find_server(step.params["server_id"])
+        if server is None:
+            raise gone(ctx, ctx.plan.server(step.params["server_id"]))
+        require_unchanged(ctx, server)
         ours = ctx.journal.step_state(ctx.plan.hash, step.key).ours
         if ours and server.task_state == "powering-off":
             return None  # an earlier run of ours asked for it: it is waited for
@@ -37,22 +39,39 @@ class StopServer(Step):
                 remedy="wait until the task has ended, then run again.",
             )
         if not ours:
-            self._as_planned(ctx, server)
+            require_as_planned(ctx, server)
         return {"stop_s": None, "last_answer_at": None} if server.status in step.params["rests"] else None
 
     def before(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Whether the guest answers now: what it must do at the destination too."""
-        spec = ctx.site.probe_for(step.params["name"], step.params["server_id"])
+        """Whether the guest answers now: what it must do at the destination too; and how long it will be down.
+
+        :raises StepError: when that is longer than its budget, and no earlier run of ours has stopped it.
+        """
+        earlier = ctx.journal.step_state(ctx.plan.hash, step.key).intent_data
+        foretold = self._within_budget(ctx, step, begun=bool(earlier))
+        spec = probe_of(ctx, step.params)
         if spec.kind == "none" or not step.params["address"]:
-            return {"answered_before": None}
+            return {"answered_before": None, **foretold}
         # an earlier run of ours may have silenced it
-        begun = ctx.journal.step_state(ctx.plan.hash, step.key).intent_data.get("answered_before")
-        return {"answered_before": bool(begun) or answers(spec, step.params["address"])}
+        answered = bool(earlier.get("answered_before")) or answers(spec, step.params["address"])
+        return {"answered_before": answered, **foretold}
+
+    def _within_budget(self, ctx: Context, step: PlannedStep, *, begun: bool) -> Outcome:
+        rates = measured_rates(ctx.journal)
+        foretold = predict(ctx.plan, step.params["server_id"], rates)
+        if foretold is None:
+            return {}
+        if foretold.over and not begun:
+            raise StepError(
+                f"{step.title}: not begun, since {foretold} ({rates.basis}).",
+                remedy="raise its downtime_budget_s in site.yaml and make the plan again, or leave it out.",
+            )
+        return {"predicted_s": foretold.seconds, "downtime_budget_s": foretold.budget_s}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Stop it, probing the guest until it falls silent."""
         server_id = step.params["server_id"]
-        spec = ctx.site.probe_for(step.params["name"], server_id)
+        spec = probe_of(ctx, step.params)
         begun = time.monotonic()
         with watch(spec, step.params["address"]) as last:
             ctx.source.compute.stop_server(server_id)
@@ -82,7 +101,7 @@ class StopServer(Step):
         server = ctx.source.compute.wait_server(server.id, "ACTIVE", timeout_s=ctx.site.action_timeout_s)
         started_s = round(time.monotonic() - begun, 3)
         answered = None
-        spec = ctx.site.probe_for(server.name, server.id)
+        spec = probe_of(ctx, step.params)
         if outcome.get("answered_before"):
             answered = wait_answer(spec, step.params["address"])
             if answered is None:
@@ -92,30 +111,6 @@ class StopServer(Step):
                     remedy="look at its console; the roll back can be run again.",
                 )
         return {"status": server.status, "start_s": started_s, "answered_at": iso(answered)}
-
-    def _unchanged(self, ctx: Context, server: Server) -> None:
-        planned = ctx.plan.server(server.id)
-        now = fingerprint(server)
-        if now != planned.fingerprint:
-            raise PlanStale(
-                f"Server {server.name} ({server.id}) of {ctx.source.name} changed since the plan was made: "
-                f"planned {planned.fingerprint}, now {now}.",
-                remedy="nothing of this server was touched. Plan it anew on its own, or with others not yet moved.",
-            )
-
-    def _as_planned(self, ctx: Context, server: Server) -> None:
-        planned = ctx.plan.server(server.id)
-        # Nova takes a shelved server off its host when it likes
-        status = planned.status if treatment(server.status) == treatment(planned.status) else server.status
-        now = {"status": status, "floating IPs": sorted(server.floating_ips)}
-        then = {"status": planned.status, "floating IPs": sorted(planned.floating_ips)}
-        differs = [f"{name} was {then[name]}, is {now[name]}" for name in now if now[name] != then[name]]
-        if differs:
-            raise PlanStale(
-                f"Server {server.name} ({server.id}) of {ctx.source.name} changed since the plan was made: "
-                f"{'; '.join(differs)}.",
-                remedy="nothing of this server was touched. Plan it anew on its own, or with others not yet moved.",
-            )
 
 
 class BootServer(Step):
@@ -255,7 +250,7 @@ class BootServer(Step):
                 f"{ctx.source.name}: booting a copy would make two live copies of {addresses}.",
                 remedy="somebody started it again: make and approve the plan again.",
             )
-        spec = ctx.site.probe_for(source.name, source.id)
+        spec = probe_of(ctx, step.params)
         for address in step.params["addresses"]:
             if answers(spec, address["address"]):
                 raise StepError(

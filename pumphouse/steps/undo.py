@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from pumphouse.errors import NotCarried, PlanError
 from pumphouse.plan.after import still_needed
-from pumphouse.plan.model import PlannedStep
+from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.guards import one_of
+
+
+def take_back(ctx: Context, move: Plan, done: PlannedStep, primitives: Mapping[str, Step]) -> dict[str, Any]:
+    """Undo one step of a move plan in the light of that plan, journalled under it; returns its evidence."""
+    key, primitive = done.key, primitives[done.kind]
+    state = ctx.journal.step_state(move.hash, key)
+    ours = ctx.journal.made_by_us(key) if done.server_id is None else state.ours
+    known = {**state.intent_data, **state.outcome}
+    if done.server_id is None:
+        known |= ctx.journal.made_with(key)
+    ctx.journal.write(ctx.run_id, move.hash, key, "undo-intent", {"ours": ours})
+    there = replace(ctx, plan=move)
+    try:
+        evidence = dict(primitive.undo(there, done, known, ours=ours))
+    except NotCarried as missing:
+        if done.changes != "destination":
+            raise
+        # what it hung on is gone from the destination, so it is gone as well
+        evidence = {"gone": missing.message}
+    if primitive.maps is not None and ours:
+        # first: once it is undone, nobody comes back to forget it
+        ctx.journal.forget_mapping(primitive.maps, done.params["source_id"])
+    ctx.journal.write(ctx.run_id, move.hash, key, "undone", {"evidence": evidence})
+    return evidence
 
 
 class Undo(Step):
@@ -29,31 +55,11 @@ class Undo(Step):
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Undo it, in the light of the plan that did it."""
-        plan_hash, key = step.params["plan_hash"], step.params["step_key"]
-        move = ctx.plan_of(plan_hash)
-        done = move.step(key)
-        primitive = self._primitives[done.kind]
-        state = ctx.journal.step_state(plan_hash, key)
-        if done.server_id is None and key in self._needed(ctx):
+        move = ctx.plan_of(step.params["plan_hash"])
+        done = move.step(step.params["step_key"])
+        if done.server_id is None and done.key in self._needed(ctx):
             return {"undone": False, "evidence": {"kept": "another move has come to need it since"}}
-        ours = ctx.journal.made_by_us(key) if done.server_id is None else state.ours
-        known = {**state.intent_data, **state.outcome}
-        if done.server_id is None:
-            known |= ctx.journal.made_with(key)
-        ctx.journal.write(ctx.run_id, plan_hash, key, "undo-intent", {"ours": ours})
-        there = replace(ctx, plan=move)
-        try:
-            evidence = primitive.undo(there, done, known, ours=ours)
-        except NotCarried as missing:
-            if done.changes != "destination":
-                raise
-            # what it hung on is gone from the destination, so it is gone as well
-            evidence = {"gone": missing.message}
-        if primitive.maps is not None and ours:
-            # first: once it is undone, nobody comes back to forget it
-            ctx.journal.forget_mapping(primitive.maps, done.params["source_id"])
-        ctx.journal.write(ctx.run_id, plan_hash, key, "undone", {"evidence": dict(evidence)})
-        return {"undone": True, "evidence": dict(evidence)}
+        return {"undone": True, "evidence": take_back(ctx, move, done, self._primitives)}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """A server that went back must run at the source as it did, and its copy be gone; evidence is passed on.

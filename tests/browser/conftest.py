@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pumphouse.lab.jupyter import prepare
 from tests.browser.chromium import find_chromium, launch
@@ -24,6 +24,7 @@ def browser() -> Iterator[Browser]:
     find_chromium()
     with sync_playwright() as playwright:
         browser = launch(playwright)
+        expect.set_options(timeout=30_000)  # Playwright's own 5 s are too few where others work on the machine, too
         yield browser
         browser.close()
 

@@ -18,13 +18,13 @@ import nbformat
 import requests
 from playwright.sync_api import Locator, Page, expect
 
-from pumphouse.lab.jupyter import jupyter_command
+from pumphouse.notebook.desk import jupyter_command
 
 START_S = 60.0
 STOP_S = 10.0
 CELL_MS = 60_000
 _DONE = re.compile(r"^\[\d+\]:$")
-_FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
+_FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR")
 #: What JupyterLab shows red below a cell: an exception, or anything else on its standard error.
 ERROR = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
 
@@ -70,14 +70,7 @@ def jupyterlab(work: Path, environment: Mapping[str, str], private: Path) -> Ite
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     token = secrets.token_hex(16)
-    folders = (
-        "JUPYTER_CONFIG_DIR",
-        "JUPYTER_DATA_DIR",
-        "JUPYTER_RUNTIME_DIR",
-        "JUPYTERLAB_WORKSPACES_DIR",
-        "IPYTHONDIR",
-    )
-    own = {name: str(private / name.lower()) for name in folders}
+    own = {name: str(private / name.lower()) for name in _FOLDERS}
     options = ("--no-browser", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0")
     command = jupyter_command(work, (*options, f"--IdentityProvider.token={token}"))
     log = private / "jupyterlab.log"
@@ -150,15 +143,39 @@ class NotebookPage:
         """The prompts of all code cells: ``[3]:`` has run, ``[*]:`` is under way, ``[ ]:`` has not run."""
         return [text.strip() for text in self.code.locator(".jp-InputPrompt").all_inner_texts()]
 
-    def run_cell_by_cell(self) -> None:
-        """Shift+Enter on the first cell, then on the next, each when the one before has ended well."""
-        self.cells.first.click()
-        self.page.keyboard.press("Escape")
-        for number in range(self.cells.count()):
+    def run_cell_by_cell(self, *, until: str = "", after: str = "") -> None:
+        """Shift+Enter on the first cell (or the one after ``after``), then on the next, each when the one before has
+        ended well; up to and with the cell that contains ``until``, or the last one.
+        """
+        first = self._place(after) + 1 if after else 0
+        last = self._place(until) if until else self.cells.count() - 1
+        if first:
+            self.select(self.cells.nth(first - 1))
+            self.page.keyboard.press("ArrowDown")
+        else:
+            self.cells.first.click()
+            self.page.keyboard.press("Escape")
+        for number in range(first, last + 1):
             expect(self.cells.nth(number)).to_have_class(re.compile("jp-mod-active"), timeout=CELL_MS)
-            last = number == self.cells.count() - 1
             # after the last cell, Shift+Enter would add an empty one
-            self.run(self.cells.nth(number), "Control+Enter" if last else "Shift+Enter")
+            is_last = number == self.cells.count() - 1
+            self.run(self.cells.nth(number), "Control+Enter" if is_last else "Shift+Enter")
+
+    def _place(self, text: str) -> int:
+        texts = self.cells.locator(".jp-InputArea-editor").all_inner_texts()
+        (place,) = [number for number, source in enumerate(texts) if text in source]
+        return place
+
+    def begin(self, cell: Locator) -> None:
+        """Run a code cell without waiting for its end."""
+        before = cell.locator(".jp-InputPrompt").inner_text()
+        self.select(cell)
+        self.page.keyboard.press("Control+Enter")
+        expect(cell.locator(".jp-InputPrompt")).not_to_have_text(before, timeout=CELL_MS)
+
+    def wait_for(self, cell: Locator) -> None:
+        """Until a cell has ended, well or not."""
+        expect(cell.locator(".jp-InputPrompt")).to_have_text(_DONE, timeout=CELL_MS)
 
     def run(self, cell: Locator, keys: str = "Control+Enter") -> None:
         """Run the selected cell and wait until it has ended well."""

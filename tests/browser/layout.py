@@ -22,7 +22,9 @@ _FAULTS = """(longest) => {
     if (box.scrollWidth > box.clientWidth && !['auto', 'scroll'].includes(getComputedStyle(box).overflowX))
       faults.push(`${title}: is wider than its box, which does not scroll`);
     box.scrollLeft = box.scrollWidth;
-    const last = box.querySelector('thead th:last-child').getBoundingClientRect();
+    const head = box.querySelector('thead th:last-child');
+    if (!head) continue;
+    const last = head.getBoundingClientRect();
     const seen = box.getBoundingClientRect();
     if (last.right > seen.right + 1 || last.left < seen.left - 1) faults.push(`${title}: its last column is cut`);
     if (seen.right > document.documentElement.clientWidth) faults.push(`${title}: its box is cut`);

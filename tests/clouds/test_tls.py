@@ -56,7 +56,7 @@ def tls_findings(cloud: OpenStackCloud) -> list[str]:
 
 def test_a_custom_authority_is_trusted(serve: Serve, authority: Authority, tmp_path: Path) -> None:
     cloud = log_in(tmp_path, serve().url, cacert=str(authority.ca))
-    assert cloud.facts.tls_verified
+    assert (cloud.facts.tls_verified, cloud.facts.tls) == (True, "verified")
     assert tls_findings(cloud) == []
     other = cloud.in_project("q" * 32)
     assert other.facts.user_name == "admin"
@@ -70,6 +70,7 @@ def test_no_verification_is_a_finding_and_no_noise(
 ) -> None:
     cloud = log_in(tmp_path, serve("elsewhere.example").url, **switch)
     assert not cloud.facts.tls_verified
+    assert cloud.facts.tls == "not verified: its entry of clouds.yaml turns that off"
     assert tls_findings(cloud) == ["cloud stub"]
     assert not [one for one in recwarn if "InsecureRequest" in one.category.__name__]
     cloud.close()

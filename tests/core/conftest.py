@@ -9,6 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from pumphouse.journal import Journal
+from tests.postgres import Postgres
+from tests.postgres import running as postgres_running
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +20,21 @@ def empty_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with postgres_running() as server:
+        yield server
+
+
 @pytest.fixture
-def journal_url(tmp_path: Path, empty_journal: Path) -> str:
-    """A journal of its own, copied: making tables costs a dozen waits for the disk."""
+def journal_url(request: pytest.FixtureRequest, tmp_path: Path, empty_journal: Path) -> str:
+    """A journal of its own, copied: making tables costs a dozen waits for the disk.
+
+    On SQLite, unless the test is parametrised with ``postgresql``.
+    """
+    if getattr(request, "param", "sqlite") == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        return server.database()
     shutil.copy(empty_journal, tmp_path / "journal.db")
     return f"sqlite:///{tmp_path / 'journal.db'}"
 
@@ -33,7 +47,8 @@ def journal(journal_url: str) -> Iterator[Journal]:
         connection.execute("PRAGMA synchronous=OFF")
 
     book = Journal.open(journal_url)
-    sa.event.listen(book._engine, "connect", hurry)
-    book._engine.dispose()
+    if journal_url.startswith("sqlite"):
+        sa.event.listen(book._engine, "connect", hurry)
+        book._engine.dispose()
     yield book
     book.close()

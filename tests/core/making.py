@@ -28,6 +28,7 @@ def make_site(folder: Path, **overrides: Any) -> Site:
         "destination_cloud": "new",
         "records_dir": folder / "records",
         "work_dir": folder / "work",
+        "outage_s": 0.0,
     }
     return Site(**values | overrides)
 

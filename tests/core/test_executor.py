@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pumphouse.clouds.api import Cloud
-from pumphouse.clouds.trace import note
 from pumphouse.errors import ApiError, ClaimHeld, JournalError, PumphouseError, StepError, VerificationFailed
 from pumphouse.executor import Execution, execute
 from pumphouse.holder import holder
@@ -22,6 +21,7 @@ from pumphouse.journal import Journal
 from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.secretstore import SecretStore
 from pumphouse.steps import STEPS, Context, Outcome, Step
+from pumphouse.trace import note
 from tests.core.making import keep_plan, make_plan, make_site, make_step, plan_server
 from tests.core.making_runs import start_run
 

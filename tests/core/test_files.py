@@ -283,7 +283,7 @@ def test_an_approval_is_not_overwritten_by_accident(tmp_path: Path) -> None:
 
 
 def test_a_plan_without_an_approval_is_refused(tmp_path: Path) -> None:
-    assert f"Plan {PLAN.hash[:12]} is not approved: no file {PLAN.hash}.json" in refused(PLAN, tmp_path)
+    assert f"Plan {PLAN.hash[:12]} is not approved: there is no approval of it" in refused(PLAN, tmp_path)
     approve(OTHER, tmp_path, by="Ann", reason="yes")
     refused(PLAN, tmp_path)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -20,6 +22,19 @@ from pumphouse.journal import Event, Journal, PlanState, StepState
 from pumphouse.journal.store import SCOPE_KEY, _advance
 from tests.core.making import did, keep_plan, make_plan, make_step
 from tests.core.making_runs import start_run
+from tests.postgres import PASSWORD, Postgres
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test of a journal is made twice, on a file and on a server; but for those that damage the file."""
+    if "journal_url" in metafunc.fixturenames:
+        both = metafunc.function not in (
+            test_a_read_only_database_can_be_read_but_writing_is_an_error,
+            test_a_full_disk_is_an_error_and_what_was_written_stays,
+            test_a_damaged_database_is_an_error_when_read,
+        )
+        metafunc.parametrize("journal_url", ["sqlite", "postgresql"] if both else ["sqlite"], indirect=True)
+
 
 PLAN = "a" * 64
 OTHER = "b" * 64
@@ -557,3 +572,63 @@ def test_a_damaged_database_is_an_error_when_read(journal: Journal, tmp_path: Pa
         (tmp_path / name).unlink(missing_ok=True)
     with pytest.raises(JournalError, match=r"journal\.db cannot be (read|written)"):
         journal.list_runs()
+
+
+def test_a_server_that_lets_us_in_no_more_is_an_error_without_its_password(postgres: Postgres) -> None:
+    url = postgres.database()
+    journal = Journal.open(url)
+    run_id = start_run(journal)
+    name = url.partition("?")[0].rpartition("/")[2]
+    postgres.ask(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    postgres.ask(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    for attempt in (lambda: write(journal, run_id, "a", "intent"), lambda: journal.get_run(run_id)):
+        with pytest.raises(JournalError, match="cannot be") as caught:
+            attempt()
+        assert PASSWORD not in str(caught.value)
+    postgres.ask(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    write(journal, run_id, "a", "intent")
+    assert [event.event for event in journal.events()] == ["intent"]
+    journal.close()
+
+
+def test_leases_end_by_the_servers_clock(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines whose clocks are an hour apart: neither takes the other's claim, and each sees a lease end."""
+    url = postgres.database()
+    ours, theirs = Journal.open(url), Journal.open(url)
+    first, second = start_run(ours), start_run(theirs)
+    ours.claim(first, ["server:1"], holder="ann", lease_s=60)
+    hour = time.time() + 3600
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: hour)
+        with pytest.raises(ClaimHeld, match="ann"):
+            theirs.claim(second, ["server:1"], holder="bob", lease_s=60)
+    assert ours.renew(first, lease_s=0) == {"server:1"}
+    theirs.claim(second, ["server:1"], holder="bob", lease_s=60)
+    assert ours.renew(first, lease_s=60) == frozenset()
+    for journal in (ours, theirs):
+        journal.close()
+
+
+def test_names_of_any_length_are_kept(journal: Journal) -> None:
+    run_id = start_run(journal)
+    key = f"keypair:{'u' * 64}:{'ä' * 255}"
+    journal.write(run_id, PLAN, key, "done", {}, mapping=("keypair", key, "k" * 300))
+    journal.claim(run_id, [f"step:{key}a", f"step:{key}b"], holder="me", lease_s=1)
+    assert journal.renew(run_id, lease_s=1) == {f"step:{key}a", f"step:{key}b"}
+    assert journal.mapping("keypair", key) == "k" * 300
+    assert journal.events()[0].step_key == key
+    journal.end_run(run_id, "failed", "half a character \ud800 and a NUL \0")
+    assert journal.get_run(run_id).detail.startswith("half a character")
+
+
+def test_a_journal_file_is_ours_alone_from_the_start(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        journal = Journal.open(f"sqlite:///{tmp_path / 'journal.db'}")
+        start_run(journal)
+        rights = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    finally:
+        os.umask(old)
+        journal.close()
+    assert rights.keys() == {"journal.db", "journal.db-wal", "journal.db-shm"}
+    assert set(rights.values()) == {0o600}

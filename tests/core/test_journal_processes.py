@@ -11,6 +11,12 @@ from tests.core.making_runs import start_run
 from tests.core.processes import workers
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test of a journal is made twice: on a file, and on a server."""
+    if "journal_url" in metafunc.fixturenames:
+        metafunc.parametrize("journal_url", ["sqlite", "postgresql"], indirect=True)
+
+
 def test_processes_that_open_and_write_at_once_lose_nothing(tmp_path: object) -> None:
     url = f"sqlite:///{tmp_path}/new/journal.db"
     count = 12

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from pumphouse import probes
+from pumphouse.errors import StepError
 from pumphouse.holder import holder, is_gone
 from pumphouse.probes import answers, wait_answer, watch
-from pumphouse.site import ProbeSpec
+from pumphouse.serving import ProbeSpec
 
 HERE = "127.0.0.1"
 
@@ -313,3 +316,82 @@ def test_of_what_we_cannot_see_nothing_is_known(other: str) -> None:
 @pytest.mark.parametrize("other", ["", "somebody", "a@b pid x started 1 in y", "a@b pid 1"])
 def test_a_holder_that_we_did_not_write_is_not_called_dead(other: str) -> None:
     assert not is_gone(other)
+
+
+# --- programs -----------------------------------------------------------------------------------------
+
+
+def command(*words: str, **more: float) -> ProbeSpec:
+    return ProbeSpec("command", command=words, **more)  # type: ignore[arg-type]
+
+
+def test_a_command_answers_by_its_exit_status_without_a_shell() -> None:
+    assert answers(
+        command("sh", "-c", 'test "$PUMPHOUSE_ADDRESS" = "$1" -a "$2" = "*; false"', "-", "{address}", "*; false"), HERE
+    )
+    assert not answers(command("sh", "-c", "exit 3"), HERE)
+
+
+def test_a_command_gets_none_of_our_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OS_PASSWORD", "canary")
+    assert answers(command("sh", "-c", 'test -z "$OS_PASSWORD" -a -n "$PATH"'), HERE)
+
+
+def test_a_command_that_does_not_end_is_ended_with_all_it_started(tmp_path: Path) -> None:
+    script = f"sleep 60 & echo $! >{tmp_path}/child; wait"
+    begun = time.monotonic()
+    assert not answers(command("sh", "-c", script, each_s=0.5), HERE)
+    assert time.monotonic() - begun < 10
+    child = int((tmp_path / "child").read_text())
+    end = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split(")")[1][:3]:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("word", ["no-such-program-at-all", "/etc/passwd", "nul\0byte"])
+def test_a_program_that_is_not_there_says_nothing_about_the_guest(word: str) -> None:
+    with pytest.raises(StepError, match="cannot be started"):
+        answers(command(word), HERE)
+    begun = time.monotonic()
+    with pytest.raises(StepError, match="cannot be started"):
+        wait_answer(command(word, timeout_s=0.2), HERE)
+    assert time.monotonic() - begun >= 0.2
+    with pytest.raises(StepError), watch(command(word), HERE):
+        pass
+
+
+def test_probes_that_cannot_be_made_are_told_beforehand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "no-such-program" in probes.unusable(command("no-such-program"))
+    assert probes.unusable(command("sh")) == ""
+    for kind in ("none", "tcp", "http"):
+        assert probes.unusable(ProbeSpec(kind)) == ""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "ping" in probes.unusable(ProbeSpec("ping"))
+    fake = tmp_path / "ping"
+    fake.write_text("#!/bin/sh\nexit 2\n", encoding="utf-8")
+    fake.chmod(0o755)
+    assert "could not try" in probes.unusable(ProbeSpec("ping"))
+    with pytest.raises(StepError, match="could not try"):
+        answers(ProbeSpec("ping"), HERE)
+
+
+@pytest.mark.parametrize(("status", "serves"), [(0, True), (1, False)])
+def test_ping_asks_once_for_that_address(
+    status: int, serves: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = tmp_path / "ping"
+    fake.write_text(f'#!/bin/sh\nprintf "%s " "$@" >{tmp_path}/asked\nexit {status}\n', encoding="utf-8")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert answers(ProbeSpec("ping"), "192.0.2.7") is serves
+    assert (tmp_path / "asked").read_text().split() == ["-n", "-q", "-c", "1", "-W", "2", "192.0.2.7"]
+
+
+def test_a_real_ping() -> None:
+    if shutil.which("ping") is None:
+        words = "no ping is installed (Debian's package `iputils-ping`)"
+        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
+    if probes.unusable(ProbeSpec("ping")):
+        pytest.skip("this user may not send ICMP")
+    assert answers(ProbeSpec("ping"), HERE)

@@ -146,9 +146,9 @@ def test_the_environment_names_the_site_where_nothing_else_does(
 def test_a_servers_probe_is_found_by_id_then_name_then_default(tmp_path: Path) -> None:
     probes = {"id-1": {"kind": "none"}, "web1": {"kind": "http"}}
     site = load_site(write(tmp_path, {**FULL, "probes": probes}))
-    assert site.probe_for("web1", "id-1").kind == "none"
-    assert site.probe_for("web1", "id-2").kind == "http"
-    assert site.probe_for("web2", "id-2") == site.probe
+    assert site.expected("web1", "id-1").probe.kind == "none"
+    assert site.expected("web1", "id-2").probe.kind == "http"
+    assert site.expected("web2", "id-2").probe == site.probe
 
 
 def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_the_commented_example_of_the_readme_is_a_site(tmp_path: Path) -> None:
         (("clouds_yaml",), "nowhere.yaml", "clouds_yaml names a file that does not exist"),
         (("clouds_yaml",), "x" * 5000, "clouds_yaml names a file that does not exist or cannot be reached"),
         (("probe",), {"port": 1}, "probe: required key 'kind'"),
-        (("probe", "kind"), "ping", "probe.kind: must be one of none, tcp, http"),
+        (("probe", "kind"), "pong", "probe.kind: must be one of none, tcp, http, ping, command"),
         (("probe", "port"), 0, "probe.port: violates minimum 1"),
         (("probe", "port"), 70000, "probe.port: violates maximum 65535"),
         (("probe", "timeout_s"), 0, "probe.timeout_s: violates exclusiveMinimum 0"),
@@ -207,7 +207,7 @@ def test_a_wrong_key_is_named(tmp_path: Path, path: tuple[str, ...], value: Any,
 
 def test_every_wrong_key_is_named_at_once(tmp_path: Path) -> None:
     document = changed("source", "cloud", to=5)
-    document["probe"]["kind"] = "ping"
+    document["probe"]["kind"] = "pong"
     document["extra"] = 1
     text = refused(tmp_path, document)
     for words in ("source.cloud", "probe.kind", "'extra'"):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
 import pytest
 from passlib.hash import sha512_crypt
 
-from pumphouse.databases import Databases, KeystoneDatabase, try_schemes
+from pumphouse.databases import Databases, KeystoneDatabase, remove_left_behind, try_schemes
 from pumphouse.databases.abilities import PREFIX
 from pumphouse.databases.engine import Database
 from pumphouse.databases.facts import read_facts, unusable
 from pumphouse.errors import CloudError, CloudUnreachable, DatabaseError
+from pumphouse.holder import holder
 from pumphouse.site import DatabaseRef
 from tests.databases.people import People, cheap_hash
 from tests.labsite import start_lab
@@ -92,6 +95,21 @@ def test_what_an_interrupted_trial_left_behind_is_removed_later(people: People, 
     assert probes(people) == [f"{PREFIX}{int(now - 60)}-abcd"]
     try_schemes(people.new, database, ["2b"], now=lambda: now + 7200)
     assert probes(people) == []
+
+
+def test_what_a_dead_process_left_behind_is_removed_at_once(people: People, database: KeystoneDatabase) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from pumphouse.holder import holder; print(holder())"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    purpose = "tries which password hashes this Keystone reads; removed at once by "
+    names = {who: f"{PREFIX}{int(time.time())}-{number}" for number, who in enumerate((done.stdout.strip(), holder()))}
+    for who, name in names.items():
+        people.new.identity.create_user(name, password="x" * 20, description=f"{purpose}{who}")
+    dead, alive = names.values()
+    assert remove_left_behind(people.new) == [dead]
+    assert probes(people) == [alive]
+    assert remove_left_behind(people.new, now=lambda: time.time() + 7200) == [alive]
 
 
 def test_facts_hold_schemes_and_verdicts_and_no_hash(people: People) -> None:

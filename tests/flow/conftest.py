@@ -10,7 +10,7 @@ import yaml
 from tests.flow.desk import Desk
 from tests.labsite import LabSite, start_lab
 
-FLEET = 64  # one worker may be given all the modules: the tests together take about 45
+FLEET = 88  # one worker may be given all the modules: the tests together take about 70
 
 
 def set_limits(path: Path, **limits: float) -> None:

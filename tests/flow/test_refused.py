@@ -18,6 +18,7 @@ from pumphouse.errors import (
     PlanError,
     PumphouseError,
     SelectionError,
+    SiteError,
     StepError,
 )
 from pumphouse.findings import Finding
@@ -173,6 +174,20 @@ def test_a_run_is_closed_behind_a_script(desk: Desk) -> None:
         run_id = run.id
     with desk.run() as later:
         assert later.journal.get_run(run_id).result == "succeeded"
+
+
+def test_a_script_that_breaks_off_did_not_succeed(desk: Desk) -> None:
+    def script() -> None:
+        with begin(desk.lab.site_file, operator="olga", report=lambda _line: None) as run:
+            told.append(run.id)
+            raise SiteError("The script went wrong.")
+
+    told: list[str] = []
+    with pytest.raises(SiteError):
+        script()
+    with desk.run() as later:
+        row = later.journal.get_run(told[0])
+        assert (row.result, row.detail) == ("failed", "The script went wrong.")
 
 
 def test_an_approval_of_another_plan(desk: Desk, fleet: Iterator[str]) -> None:

@@ -137,5 +137,5 @@ def test_what_the_lab_does_not_answer_is_listed() -> None:
     runner = CliRunner()
     shown = runner.invoke(lab_group, ["gaps"])
     listed = json.loads(runner.invoke(lab_group, ["gaps", "--json"]).output)
-    assert set(listed) == {"keystone", "glance", "nova"}
+    assert set(listed) == {"keystone", "glance", "nova", "fuel"}
     assert all(line in shown.output for lines in listed.values() for line in lines)

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from pumphouse.errors import SelectionError
+from pumphouse.findings import Finding
 from pumphouse.inventory import Inventory
 from pumphouse.notebook import Picker, Totals, select
-from pumphouse.notebook.picker import LISTED
 from pumphouse.selection import Choice, Selection, select_servers
 from tests.factories import kid, make_server, make_snapshot, uid
 
@@ -29,7 +29,18 @@ def _close_widgets() -> Iterator[None]:
 
 
 def listed(picker: Picker) -> list[str]:
-    return [server_id for _, server_id in picker.servers_list.options]
+    return picker.view.listed
+
+
+def marked(picker: Picker) -> set[str]:
+    """Ids of the rows that the grid shows as chosen."""
+    return {picker.view.listed[row] for row in picker.view.grid.selected_rows}
+
+
+def mark(picker: Picker, *names: str) -> None:
+    """What the browser tells when rows were clicked or keyed: all rows of the list that are chosen now."""
+    wanted = ids(*names)
+    picker.view.grid.selected_rows = [n for n, server_id in enumerate(listed(picker)) if server_id in wanted]
 
 
 def ids(*names: str) -> set[str]:
@@ -49,7 +60,7 @@ def ids(*names: str) -> set[str]:
 def test_without_a_person_the_value_is_exactly_the_presets(asked: dict[str, Any], as_preset: bool) -> None:
     picker = select(INVENTORY, preset=asked) if as_preset else select(INVENTORY, **asked)
     assert picker.value == select_servers(INVENTORY.servers, **asked)
-    assert set(picker.servers_list.value) == set(picker.value.server_ids)
+    assert marked(picker) == set(picker.value.server_ids)
 
 
 def test_a_selection_a_choice_and_a_file_are_presets_too(tmp_path: Path) -> None:
@@ -115,7 +126,7 @@ def test_another_table_is_refused() -> None:
 
 def test_a_click_chooses_by_ids() -> None:
     picker = select(INVENTORY, names=["acme-web1"])
-    picker.servers_list.value = (uid("acme-web2"), uid("acme-db1"))
+    mark(picker, "acme-web2", "acme-db1")
     expected = tuple(sorted(ids("acme-web2", "acme-db1")))
     assert picker.value == Selection(expected, Choice(ids=expected))
     assert select_servers(INVENTORY.servers, ids=picker.value.chosen_by.ids) == picker.value
@@ -123,89 +134,164 @@ def test_a_click_chooses_by_ids() -> None:
 
 def test_filters_narrow_the_list_and_never_the_choice() -> None:
     picker = select(INVENTORY, names=["acme-web1", "acme-db1"])
-    picker.project_filter.value = "beta"
+    picker.view.filters["project"].value = "beta"
     assert set(listed(picker)) == ids("beta-broken", "beta-stuck", "twin-a", "twin-b")
-    assert picker.servers_list.value == ()
-    assert "2 chosen ones are not in the list" in picker.summary.value
-    picker.servers_list.value = (uid("beta-stuck"),)
+    assert marked(picker) == set()
+    assert "2 chosen ones are not among them" in picker.view.counts.value
+    mark(picker, "beta-stuck")
     assert set(picker.value.server_ids) == ids("acme-web1", "acme-db1", "beta-stuck")
-    picker.project_filter.value = ""
-    assert set(picker.servers_list.value) == ids("acme-web1", "acme-db1", "beta-stuck")
-    picker.servers_list.value = (uid("beta-stuck"),)
+    picker.view.filters["project"].value = ""
+    assert marked(picker) == ids("acme-web1", "acme-db1", "beta-stuck")
+    mark(picker, "beta-stuck")
     assert picker.value.server_ids == (uid("beta-stuck"),)
 
 
-def test_text_and_host_filters() -> None:
+@pytest.mark.parametrize(
+    ("text", "others", "found"),
+    [
+        ("WEB 10.10.0.12", {}, {"acme-web2"}),
+        ("m1.medium", {}, {"acme-db1", "acme-db2"}),
+        ("m1.medium", {"host": "node-3"}, {"acme-db1"}),
+        ("", {"host": "node-3"}, {"acme-db1", "acme-cache"}),
+        ("", {"flavor": "m1.medium", "project": "acme"}, {"acme-db1", "acme-db2"}),
+        ("", {"state": "ERROR"}, {"beta-broken"}),
+        ("no such thing", {}, set()),
+    ],
+)
+def test_filters_by_text_and_values(text: str, others: dict[str, str], found: set[str]) -> None:
     picker = select(INVENTORY)
-    picker.text_filter.value = "WEB 10.10.0.12"
-    assert listed(picker) == [uid("acme-web2")]
-    picker.text_filter.value = "m1.medium"
-    assert set(listed(picker)) == ids("acme-db1", "acme-db2")
-    picker.host_filter.value = "node-3"
-    assert listed(picker) == [uid("acme-db1")]
-    picker.text_filter.value = uid("acme-cache")[:8]
+    picker.view.text_filter.value = text
+    for name, value in others.items():
+        picker.view.filters[name].value = value
+    assert set(listed(picker)) == ids(*found)
+    picker.view.clear_button.click()
+    assert len(listed(picker)) == len(INVENTORY.servers)
+
+
+def test_part_of_an_id_finds_its_server() -> None:
+    picker = select(INVENTORY)
+    picker.view.text_filter.value = uid("acme-cache")[:8]
     assert listed(picker) == [uid("acme-cache")]
-    picker.text_filter.value = "no such thing"
-    assert listed(picker) == []
-    picker.text_filter.value = ""
-    assert set(listed(picker)) == ids("acme-db1", "acme-cache")
+
+
+def test_servers_are_filtered_by_what_was_found_about_them() -> None:
+    twins = [server_id for server_id, name in INVENTORY.servers["name"].items() if name == "twin"]
+    findings = [
+        Finding("info", "flavor-deleted", "server acme-db1", "has a flavor that was deleted."),
+        Finding("info", "name-repeats", "server twin", f"({twins[0]} of project beta) is not the only one."),
+        Finding("warn", "service-down", "nova-compute on node-1", "is down."),
+    ]
+    picker = select(INVENTORY, findings=findings)
+    options = [value for _label, value in picker.view.filters["finding"].options]
+    assert options[2:] == ["flavor-deleted", "name-repeats"]
+    picker.view.filters["finding"].value = "flavor-deleted"
+    assert listed(picker) == [uid("acme-db1")]
+    picker.view.filters["finding"].value = "name-repeats"
+    assert listed(picker) == [twins[0]]
+    picker.view.filters["finding"].value = options[1]
+    assert {INVENTORY.servers.loc[server_id, "status"] for server_id in listed(picker)} >= {"ERROR"}
+
+
+def test_what_would_be_refused_is_among_the_totals() -> None:
+    picker = select(INVENTORY, names=["acme-web1"])
+    assert "would be refused" not in picker.view.summary.value
+    mark(picker, "acme-web1", "beta-broken")
+    assert "1 would be refused as they are: 1 server-state" in picker.view.summary.value
+
+
+def test_the_downtime_is_foretold_or_said_not_to_be_known() -> None:
+    picker = select(INVENTORY, names=["acme-web1"])
+    assert "Predicted downtime: not measured yet" in picker.view.summary.value
+    told = select(INVENTORY, names=["acme-web1"], forecast=lambda ids: f"{len(ids)} times 3 s")
+    assert "Predicted downtime: 1 times 3 s" in told.view.summary.value
 
 
 def test_buttons_change_the_choice_only() -> None:
     picker = select(INVENTORY, names=["acme-web1"])
     preset = picker.value
-    picker.host_filter.value = "node-3"
-    picker.add_button.click()
+    picker.view.filters["host"].value = "node-3"
+    picker.view.add_button.click()
     assert set(picker.value.server_ids) == ids("acme-web1", "acme-db1", "acme-cache")
-    picker.drop_button.click()
+    picker.view.drop_button.click()
     assert picker.value == preset
-    picker.servers_list.value = (uid("acme-db1"),)
-    picker.reset_button.click()
+    mark(picker, "acme-db1")
+    picker.view.reset_button.click()
     assert picker.value == preset
-    picker.host_filter.value = ""
-    picker.drop_button.click()
+    picker.view.filters["host"].value = ""
+    picker.view.drop_button.click()
     with pytest.raises(SelectionError):
         _ = picker.value
 
 
+def test_only_the_chosen_ones_can_be_listed() -> None:
+    picker = select(INVENTORY, names=["acme-web1", "acme-db1"])
+    picker.view.only_chosen.value = True
+    assert set(listed(picker)) == ids("acme-web1", "acme-db1")
+    mark(picker, "acme-db1")
+    assert listed(picker) == [uid("acme-db1")]
+
+
 def test_the_presets_selection_comes_back_when_a_person_undoes_their_change() -> None:
     picker = select(INVENTORY, projects=["acme"])
-    preset = picker.value
-    before = picker.servers_list.value
-    picker.servers_list.value = before[:2]
+    preset, before = picker.value, list(picker.view.grid.selected_rows)
+    picker.view.grid.selected_rows = before[:2]
     assert picker.value != preset
-    picker.servers_list.value = before
+    picker.view.grid.selected_rows = before
     assert picker.value == preset
     assert picker.value.chosen_by == Choice(projects=("acme",))
+
+
+@pytest.mark.parametrize(("tab", "key", "members"), [(1, "beta", 4), (2, "node-3", 2)])
+def test_a_tree_chooses_a_whole_group_or_one_of_it(tab: int, key: str, members: int) -> None:
+    picker = select(INVENTORY)
+    picker.view.tabs.selected_index = tab
+    (tree,) = picker.view.tabs.children[tab].children
+    assert tree.members == {}
+
+    def group() -> dict[str, Any]:
+        return next(dict(one) for one in tree.groups if one["key"] == key)
+
+    tree._handle_custom_msg({"kind": "toggle", "key": key, "member": None, "on": True}, [])
+    assert (group()["chosen"], group()["total"], len(picker.value)) == (members, members, members)
+    assert len(marked(picker)) == members
+    tree._handle_custom_msg({"kind": "open", "keys": [key]}, [])
+    first = tree.members[key][0]
+    assert first["chosen"]
+    tree._handle_custom_msg({"kind": "toggle", "key": key, "member": first["id"], "on": False}, [])
+    assert (group()["chosen"], len(picker.value)) == (members - 1, members - 1)
+    assert not tree.members[key][0]["chosen"]
+    tree._handle_custom_msg({"kind": "toggle", "key": "no such group", "member": None, "on": True}, [])
+    tree._handle_custom_msg({"kind": "toggle", "key": key, "member": uid("acme-web1"), "on": True}, [])
+    assert len(picker.value) == members - 1
 
 
 def test_totals_follow_the_choice_and_count_an_image_once() -> None:
     picker = select(INVENTORY, projects=["acme"])
     assert picker.totals == Totals(6, 8, 16384, 160, 2, 24 << 20, 0)
-    assert "6 servers · 8 vCPU · 16,384 MiB RAM · 160 GiB disk · 24.0 MiB in 2 images" in picker.summary.value
-    picker.servers_list.value = (uid("acme-web1"), uid("twin-a"))
+    assert "6 servers · 8 vCPU · 16,384 MiB RAM · 160 GiB disk · 24.0 MiB in 2 images" in picker.view.summary.value
+    mark(picker, "acme-web1", "twin-a")
     assert picker.totals == Totals(2, 1, 2048, 20, 2, 12 << 20, 1)
-    assert "1 of unknown size" in picker.summary.value
+    assert "1 of unknown size" in picker.view.summary.value
 
 
-def test_a_big_cloud_lists_a_part_and_says_so() -> None:
-    big = Inventory(make_snapshot(servers=[make_server(f"s{n:04}") for n in range(LISTED + 250)]))
+def test_all_that_match_are_chosen_however_many_there_are() -> None:
+    big = Inventory(make_snapshot(servers=[make_server(f"s{n:04}") for n in range(750)]))
     picker = select(big, projects=["acme"])
-    assert len(listed(picker)) == LISTED
-    assert len(picker.value) == LISTED + 250
-    assert "250 more match" in picker.summary.value
-    # dropping what is listed leaves what is not
-    picker.drop_button.click()
-    assert len(picker.value) == 250
-    picker.text_filter.value = "s0749"
+    assert (len(listed(picker)), len(marked(picker))) == (750, 750)
+    picker.view.text_filter.value = "s07"
+    picker.view.drop_button.click()
+    assert len(picker.value) == 700
+    picker.view.text_filter.value = "s0749"
     assert listed(picker) == [uid("s0749")]
+    picker.view.add_button.click()
+    assert len(picker.value) == 701
 
 
 def test_equal_labels_stay_apart() -> None:
     twins = [make_server("same", id=f"id-{n}", address="10.10.0.9") for n in range(3)]
     picker = select(Inventory(make_snapshot(servers=twins)), ids=["id-1"])
-    assert picker.servers_list.value == ("id-1",)
-    picker.servers_list.value = ("id-2",)
+    assert marked(picker) == {"id-1"}
+    picker.view.grid.selected_rows = [listed(picker).index("id-2")]
     assert picker.value.server_ids == ("id-2",)
 
 
@@ -221,7 +307,8 @@ def test_the_mimebundle_has_the_widget_and_a_static_twin_without_script() -> Non
 
     assert bundle[VIEW]["model_id"] == picker.widget.model_id
     assert "<script" not in bundle["text/html"]
-    assert "<script" not in picker.summary.value
+    assert "<script" not in picker.view.summary.value
+    assert "<script" not in str(picker.view.grid._dt_args["data_json"])
     tree = ET.fromstring(f"<body>{bundle['text/html']}</body>")
     cells = ["".join(cell.itertext()) for cell in tree.iter("td")]
     assert "<script>alert(1)</script>" in cells
@@ -233,7 +320,7 @@ def test_the_mimebundle_has_the_widget_and_a_static_twin_without_script() -> Non
 
 def test_the_static_twin_follows_the_choice() -> None:
     picker = select(INVENTORY, names=["acme-web1"])
-    picker.servers_list.value = (uid("acme-db1"),)
+    mark(picker, "acme-db1")
     html = picker._repr_mimebundle_()["text/html"]
     assert uid("acme-db1") in html
     assert uid("acme-web1") not in html
@@ -243,7 +330,7 @@ def test_choosing_changes_neither_the_inventory_nor_the_table() -> None:
     servers = INVENTORY.servers
     before = servers.copy()
     picker = select(servers, projects=["acme"])
-    picker.text_filter.value = "db"
-    picker.add_button.click()
+    picker.view.text_filter.value = "db"
+    picker.view.add_button.click()
     pd.testing.assert_frame_equal(servers, before)
     assert picker.chosen["project_id"].unique().tolist() == [kid("acme")]

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from moto.server import create_backend_app
-from werkzeug.serving import BaseWSGIServer, make_server
 
 from pumphouse.errors import RunbookError
 from pumphouse.records.archive import FolderArchive, open_archive
@@ -22,6 +19,7 @@ from pumphouse.records.objectstore import BucketArchive
 from pumphouse.records.seal import RunFiles, seal_run
 from pumphouse.records.verify import verify_archive
 from pumphouse.runner import run_notebook
+from tests.records import bucket_server
 from tests.records.sealing import TIMES
 from tests.runner.making import inventory, make_site, write_template
 
@@ -81,26 +79,10 @@ def test_processes_share_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[dict[str, str]]:
-    """An S3 server on loopback; the variables that lead boto3 and papermill to it."""
-    # one request at a time: this server's own conditional put is not atomic between threads
-    server: BaseWSGIServer = make_server("127.0.0.1", 0, create_backend_app("s3"), threaded=False)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    yield {
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "s3cret-of-the-bucket",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL_S3": url,
-        "BOTO3_ENDPOINT_URL": url,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
-    server.shutdown()
-    server.server_close()
-    thread.join(timeout=10)
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A real S3 server on loopback; the variables that lead boto3 and papermill to it."""
+    with bucket_server.running(tmp_path_factory.mktemp("s3")) as variables:
+        yield variables
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,19 +36,31 @@ CLOUDS = [
     {"cloud": "new", "auth_url": "http://new:5000/v3", "release": None, "region": "two"},
 ]
 EVIDENCE = {
+    "project": {"id": "p-2"},
     "stop": {"status": "SHUTOFF"},
+    "snapshot": {"id": "image-1"},
     "boot": {"id": "made-1", "host": "new-7", "addresses": {"10.10.0.11": "fa:16"}},
     "settle": {"status": "ACTIVE", "host": "new-7", "downtime_s": 2.5},
 }
 
 
-def move() -> Plan:
+def move(*ways: str) -> Plan:
     web = plan_server("web1")
     steps = [
-        make_step(f"{kind}:{web.id}", phase="cutover", server_id=web.id, title=f"{kind} web1", undo="taken back")
-        for kind in ("stop", "boot", "settle")
+        make_step(
+            f"{kind}:{web.id}",
+            phase="cutover",
+            server_id=web.id,
+            title=f"{kind} web1",
+            undo="taken back",
+            params={"project_id": "p-1"},
+        )
+        for kind in ("stop", *ways, "boot", "settle")
     ]
-    return make_plan(*steps, servers=(web,))
+    place = make_step(
+        "project:p-1", params={"source_id": "p-1", "name": "acme-old"}, title="project acme", undo="deleted"
+    )
+    return make_plan(place, *steps, servers=(web,))
 
 
 def journalled(journal: Journal, run_id: str, plan: Plan, *, until: str = "settle", fails_once: bool = True) -> None:
@@ -111,7 +124,7 @@ def test_an_auditors_questions_are_answered_on_the_first_screen(site: Site) -> N
     assert facts["Run by"] == "ada"
     assert facts["Approval"].startswith("rita at ")
     assert "(before the start, not the operator), ticket CHG-1042: window" in facts["Approval"]
-    assert f"3 of 3 steps verified, started; hash {move().hash}" in facts["Plan"]
+    assert f"4 of 4 steps verified, started; hash {move().hash}" in facts["Plan"]
     assert facts["Clouds"] == "old at http://old:5000/v2.0 (icehouse, one) → new at http://new:5000/v3 (two)"
     assert (
         facts["Template"]
@@ -120,15 +133,23 @@ def test_an_auditors_questions_are_answered_on_the_first_screen(site: Site) -> N
     assert facts["Servers"] == "1 moved"
     assert facts["Downtime"] == "1 measured: median 2.5 s, longest 2.5 s"
     assert facts["Findings"] == "2 warn; accepted: root-disk"
-    assert "3 of 3 steps in effect can be undone. Run 05-roll-back-move.ipynb with selection dddd" in facts["Back-out"]
+    assert "4 of 4 steps in effect can be undone. Run 05-roll-back-move.ipynb with selection dddd" in facts["Back-out"]
     assert facts["Seal"] == "chained in the manifest, not signed"
     top, bottom = record["cells"][0]["source"], record["cells"][-1]["source"]
     assert "- boot web1: failed first (503 from nova), then done." in top
     assert "- Findings accepted by the operator: root-disk." in top
     assert "- The template had changes that are in no commit." in top
-    row = ["web1", "acme", "moved", "ACTIVE, node-1, 10.10.0.11", "ACTIVE, new-7, source SHUTOFF, 10.10.0.11", "host"]
+    row = [
+        "web1",
+        "acme → acme-old",
+        "moved",
+        "rebuilt from its image",
+        "ACTIVE, node-1, 10.10.0.11",
+        "ACTIVE, new-7, source SHUTOFF, 10.10.0.11",
+        "host",
+    ]
     assert f"| {' | '.join(row)} | 2.5 | yes |" in top
-    assert bottom.startswith("## Steps of this run (3)")
+    assert bottom.startswith("## Steps of this run (4)")
     assert "compute POST req-settle" in bottom
 
 
@@ -141,6 +162,17 @@ def test_a_run_that_broke_off_is_told_as_far_as_it_came(site: Site, result: str,
     assert "begun, outcome unknown" in facts["Steps"]
     assert "web1" in record["cells"][0]["source"]
     assert "outcome" in record["cells"][-1]["source"] or "intent" in record["cells"][-1]["source"]
+
+
+@pytest.mark.parametrize(
+    ("ways", "said"), [((), "rebuilt from its image"), (("snapshot",), "by a snapshot of its disk")]
+)
+def test_how_a_server_was_carried_is_told(site: Site, ways: tuple[str, ...], said: str) -> None:
+    with closing(Journal.open(site.journal_url)) as journal:
+        run_id = begin_run(journal)
+        journalled(journal, run_id, move(*ways))
+        (server,) = tell_story(journal, run_id)["servers"]
+    assert (server["project"], server["destination_project"], server["carried"]) == ("acme", "acme-old", said)
 
 
 def test_other_tools_show_it_too(site: Site) -> None:

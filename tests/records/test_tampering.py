@@ -313,3 +313,37 @@ def test_a_chain_of_one_file_a_line(copy: Path, signer: Signer) -> None:
 def test_every_kind_is_tried_here() -> None:
     text = Path(__file__).read_text()
     assert [kind for kind in KINDS if f'"{kind}"' not in text] == []
+
+
+@pytest.fixture
+def begun_unsigned(signer: Signer, tmp_path: Path) -> Path:
+    """Two runs from before the operator made a key, then two signed ones."""
+    folder = tmp_path / "begun-unsigned"
+    folder.mkdir()
+    for run in RUNS:
+        (folder / f"{run}.ipynb").write_text(json.dumps({"cells": [], "run": run}))
+        seal(folder, run, signer=signer if run in ("three", "four") else None)
+    return folder
+
+
+def test_runs_from_before_the_key_are_vouched_for_by_the_first_signed_one(begun_unsigned: Path, signer: Signer) -> None:
+    verdict = verify(begun_unsigned, signer)
+    assert (verdict.problems, verdict.signed, verdict.unsigned) == ((), 2, 2)
+    assert "2 runs from before the first signature are unsigned" in verdict.notices[0]
+
+
+def test_runs_from_before_the_key_cannot_be_changed_after_it(begun_unsigned: Path, signer: Signer) -> None:
+    forged = shutil.copytree(begun_unsigned, begun_unsigned.with_name("forged"))
+    (forged / "one.ipynb").write_text("{}")
+    assert first(verify(forged, signer)) == ("edited", "one.ipynb")
+    done = lines(begun_unsigned)
+    changed = replace(Entry.from_line(done[1]), result="failed")
+    envelope = Envelope.of(Statement({}, changed.stated()), None).to_bytes()
+    (begun_unsigned / changed.envelope).write_bytes(envelope)
+    rewrite(begun_unsigned, [done[0], replace(changed, envelope_sha256=sha256(envelope)).to_line(), *done[2:]])
+    assert "edited" in {problem.kind for problem in verify(begun_unsigned, signer).problems}
+
+
+def test_an_unsigned_run_after_a_signed_one_is_a_problem(begun_unsigned: Path, signer: Signer) -> None:
+    seal(begun_unsigned, "five")
+    assert first(verify(begun_unsigned, signer)) == ("unsigned", "five.dsse.json")

@@ -59,9 +59,46 @@ def test_calls_are_resolved_before_anything_runs(tmp_path: Path) -> None:
     ]
 
 
+def block(*steps: dict[str, Any], **loop: Any) -> dict[str, Any]:
+    """A runbook's steps, of which the second is a block."""
+    one = {"notebook": "../notebooks/one.ipynb"}
+    return {"steps": [one, {"for_each": "servers", "as": "server", **loop, "steps": list(steps)}]}
+
+
+def test_a_block_does_all_its_notebooks_for_one_item_before_the_next(tmp_path: Path) -> None:
+    steps = [
+        {"notebook": "../notebooks/one.ipynb", "parameters": {"name": "{{ server }}"}},
+        {"notebook": "../notebooks/two.ipynb", "parameters": {"name": "{{ server }}", "count": "{{ wave }}"}},
+    ]
+    runbook = load_runbook(write_runbook(tmp_path, **block(*steps)))
+    calls = runbook.calls(runbook.resolve({"wave": 3, "servers": ["a", "b"]}), None)
+    assert [(call.label, dict(call.parameters)) for call in calls] == [
+        ("one", {}),
+        ("one a", {"name": "a"}),
+        ("two a", {"name": "a", "count": 3}),
+        ("one b", {"name": "b"}),
+        ("two b", {"name": "b", "count": 3}),
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"steps": [{"for_each": "servers", "steps": []}]}, "step 1, key steps: must not be empty"),
+        (
+            {"steps": [{"steps": [{"notebook": "../notebooks/one.ipynb"}]}]},
+            "step 1: required key 'for_each' is missing",
+        ),
+        (block({"notebook": "../notebooks/one.ipynb", "for_each": "servers"}), "step 2, key steps.0: unknown key"),
+        (block({"notebook": "../notebooks/none.ipynb"}), r"step 2\.1, key notebook"),
+        (
+            block({"notebook": "../notebooks/one.ipynb"}, for_each="wave"),
+            r"step 2\.1, key for_each: .*'wave' is no list",
+        ),
+        (
+            block({"notebook": "../notebooks/one.ipynb", "parameters": {"name": "{{ svr }}"}}),
+            r"step 2\.1, key parameters\.name: no parameter 'svr'",
+        ),
         ({"schema": 2}, "schema: must be 1"),
         ({"extra": 1}, r"top level: unknown key 'extra' \(known: description, name"),
         ({"steps": []}, "steps: must not be empty"),

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ class Bench:
     @classmethod
     def open(cls, lab: LabSite) -> Bench:
         """Connect everybody and prepare the ground."""
-        site = load_site(lab.site_file)
+        site = replace(load_site(lab.site_file), outage_s=0.0)
         stack = contextlib.ExitStack()
         source, destination = (
             connect(name, side=side, clouds_yaml=site.clouds_yaml, sleep=_brief)
@@ -192,7 +192,8 @@ class Bench:
         """The first planned step of a kind whose parameters are these."""
         for step in self.ground.steps:
             if step.kind == kind and all(step.params[name] == value for name, value in params.items()):
-                return step
+                # how servers are probed is left to the site here, which tests change
+                return replace(step, params={name: value for name, value in step.params.items() if name != "probe"})
         raise AssertionError(f"the ground has no {kind} {params}")
 
     @property

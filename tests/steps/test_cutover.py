@@ -129,7 +129,7 @@ def test_a_server_that_was_deleted_since_the_plan(bench: Bench, scene: SetUp) ->
     server_id = one.step.params["server_id"]
     ask(bench.owner.compute, f"/servers/{server_id}", "DELETE")
     eventually(lambda: bench.source_server(server_id) is None, "deletion")
-    refused(one, NotFound, server_id)
+    refused(one, PlanStale, server_id, "it is gone")
 
 
 def test_a_stop_that_takes_too_long_is_waited_for_by_the_next_run(bench: Bench, scene: SetUp) -> None:

@@ -9,6 +9,7 @@ from aiohttp import web
 from pumphouse.lab.destination.nova import admin, minor
 from pumphouse.lab.destination.nova_boot import action_record
 from pumphouse.lab.destination.nova_machine import changed, freeze, reboot, start, stop
+from pumphouse.lab.destination.nova_moves import ADMIN, RULES, STATES, WORDS, Moves
 from pumphouse.lab.destination.nova_servers import find
 from pumphouse.lab.destination.state import Caller, Cloud, Server
 from pumphouse.lab.destination.web import Fault, answer, empty, read_json, validate
@@ -23,9 +24,9 @@ _TIMED = {
     "resume": ("resume", ("suspended",), "resuming", "active"),
 }
 _NOT_SIMULATED = (
-    "createImage", "createBackup", "rebuild", "resize", "confirmResize", "revertResize", "migrate", "os-migrateLive",
-    "evacuate", "shelve", "shelveOffload", "unshelve", "rescue", "unrescue", "changePassword", "addSecurityGroup",
-    "removeSecurityGroup", "injectNetworkInfo", "resetNetwork", "trigger_crash_dump", "forceDelete", "restore",
+    "createImage", "createBackup", "resize", "shelve", "shelveOffload", "unshelve", "rescue", "unrescue",
+    "changePassword", "addSecurityGroup", "removeSecurityGroup", "injectNetworkInfo", "resetNetwork",
+    "trigger_crash_dump", "forceDelete", "restore",
 )  # fmt: skip
 _REBOOT = {
     "type": "object",
@@ -40,10 +41,11 @@ class Actions:
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
+        self._moves = Moves(cloud)
 
     def routes(self) -> list[web.RouteDef]:
         """What this class answers."""
-        return [web.post("/v2.1/servers/{id}/action", self.act)]
+        return [web.post("/v2.1/servers/{id}/action", self.act), *self._moves.routes()]
 
     async def act(self, request: web.Request) -> web.Response:
         """``POST /servers/{id}/action``: 202 with nothing in it, and the change follows."""
@@ -60,14 +62,23 @@ class Actions:
         }
         if name in _NOT_SIMULATED:
             raise Fault(501, f"The simulated destination does not do '{name}'.")
-        if name not in immediate and name not in _TIMED and name != "reboot":
+        moves = self._moves.table
+        if name not in immediate and name not in _TIMED and name not in moves and name != "reboot":
             raise Fault(400, f"There is no such action: {name}")
+        if name in ADMIN:
+            admin(self.cloud, request, RULES[name])
         if name == "os-resetState":
             admin(self.cloud, request, "os-admin-actions:reset_state")
         server = find(self.cloud, request, caller, missing="has no mapping to a cell.")
         if name in immediate:
             return await immediate[name](server, value, request)
         self._unlocked(server, caller)
+        if name in moves:
+            self._allowed(server, name, STATES[name])
+            done = await moves[name](server, value, request)
+            server.actions.append(action_record(server, WORDS.get(name, name), request, caller))
+            changed(server)
+            return done
         if name == "reboot":
             validate({"reboot": value}, {"type": "object", "properties": {"reboot": _REBOOT}})
             self._allowed(server, "reboot", ("active", "stopped", "paused", "suspended", "error"))

@@ -48,6 +48,7 @@ class Hosts:
         return [
             web.get("/v2.1/os-services", self.services),
             web.put("/v2.1/os-services/{id}", self.change_service),
+            web.delete("/v2.1/os-services/{id}", self.delete_service),
             web.get("/v2.1/os-hypervisors", self.hypervisors),
             web.get("/v2.1/os-hypervisors/detail", self.hypervisors),
             web.get("/v2.1/os-hypervisors/{id}", self.hypervisor),
@@ -63,7 +64,7 @@ class Hosts:
             "id": host.service_id if version >= 53 else host.number,
             "zone": ZONE,
             "status": "enabled" if host.enabled else "disabled",
-            "state": "down" if host.forced_down else "up",
+            "state": "down" if host.down else "up",
             "updated_at": micro_stamp(now()),
             "disabled_reason": host.disabled_reason,
         }
@@ -114,11 +115,24 @@ class Hosts:
             host.forced_down = bool(given["forced_down"])
         return answer({"service": self._service(host, minor(request))})
 
+    async def delete_service(self, request: web.Request) -> web.Response:
+        """``DELETE /os-services/{id}``: not while the host holds servers; one that runs is forgotten all the same."""
+        admin(self.cloud, request, "os-services:delete")
+        wanted, version = request.match_info["id"], minor(request)
+        for host in self.data.hosts:
+            if wanted == (host.service_id if version >= 53 else str(host.number)):
+                if servers_on(self.cloud, host):
+                    text = "Unable to delete compute service that is hosting instances."
+                    raise Fault(409, f"{text} Migrate or delete the instances first.")
+                self.data.hosts.remove(host)
+                return answer(status=204)
+        raise Fault(404, f"Service {wanted} could not be found.")
+
     def _hypervisor(self, host: Host, version: int, *, detail: bool) -> Json:
         shown: Json = {
             "id": host.hypervisor_id if version >= 53 else host.number,
             "hypervisor_hostname": host.name,
-            "state": "down" if host.forced_down else "up",
+            "state": "down" if host.down else "up",
             "status": "enabled" if host.enabled else "disabled",
         }
         if not detail:
@@ -184,7 +198,7 @@ class Hosts:
             host.name: {
                 "nova-compute": {
                     "available": host.enabled,
-                    "active": not host.forced_down,
+                    "active": not host.down,
                     "updated_at": micro_stamp(now()),
                 }
             }

@@ -62,7 +62,7 @@ async def build(cloud: Cloud, server: Server, networks: list[Json]) -> None:
         for host in cloud.compute.hosts
         if server.wanted_host in (None, host.name)
         and room_on(cloud, host, server.flavor)
-        and ((host.enabled and not host.forced_down) or server.wanted_host)
+        and ((host.enabled and not host.down) or server.wanted_host)
     ]
     if not hosts:
         fail(server, "No valid host was found. There are not enough hosts available.")
@@ -94,7 +94,7 @@ async def build(cloud: Cloud, server: Server, networks: list[Json]) -> None:
         return
     server.vm_state, server.task_state, server.power_state = "active", None, 1
     server.launched_at = changed(server)
-    _power(cloud, server)
+    power_on(cloud, server)
 
 
 def _wire(cloud: Cloud, server: Server, networks: list[Json]) -> None:
@@ -158,7 +158,8 @@ def release(cloud: Cloud, server: Server) -> None:
                 floating_down(cloud, floating)
 
 
-def _power(cloud: Cloud, server: Server) -> None:
+def power_on(cloud: Cloud, server: Server) -> None:
+    """Its ports come up, and its guest boots."""
     for nic in server.nics:
         port = cloud.network.ports.get(nic.port_id)
         if port is not None:
@@ -186,7 +187,7 @@ async def start(cloud: Cloud, server: Server) -> None:
         return
     server.vm_state, server.task_state, server.power_state = "active", None, 1
     changed(server)
-    _power(cloud, server)
+    power_on(cloud, server)
 
 
 async def reboot(cloud: Cloud, server: Server) -> None:
@@ -198,7 +199,7 @@ async def reboot(cloud: Cloud, server: Server) -> None:
         return
     server.vm_state, server.task_state, server.power_state = "active", None, 1
     changed(server)
-    _power(cloud, server)
+    power_on(cloud, server)
 
 
 async def freeze(cloud: Cloud, server: Server, vm_state: str) -> None:

@@ -26,6 +26,12 @@ def status_of(server: Server) -> str:
         return "REBOOT"
     if server.vm_state == "active" and server.task_state in ("rebooting_hard", "reboot_started_hard"):
         return "HARD_REBOOT"
+    if server.task_state == "migrating":
+        return "MIGRATING"
+    if server.vm_state == "resized":
+        return "REVERT_RESIZE" if server.task_state == "resize_reverting" else "VERIFY_RESIZE"
+    if server.task_state is not None and server.task_state.startswith(("resize_", "rebuil")):
+        return "RESIZE" if server.task_state.startswith("resize_") else "REBUILD"
     return _STATUS.get(server.vm_state, "ACTIVE")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -47,6 +47,7 @@ from pumphouse.lab.world import World
 ADMIN, PASSWORD, PROJECT = "admin", "destination-secret", "admin"
 EXTERNAL_NETWORK = "public"
 _HOSTS = 3
+_FREE: Mapping[str, int] = {}
 _EXTERNAL_POOL = 60  # addresses that Neutron may hand out by itself
 _NAMES = {"identity": "keystone", "image": "glance", "compute": "nova", "network": "neutron"}
 _PATHS = {"identity": "/v3", "image": "", "compute": "/v2.1", "network": ""}
@@ -77,12 +78,27 @@ class DestinationInfo:
             await runner.cleanup()
 
 
-async def start(world: World, *, host: str = "127.0.0.1", middlewares: Sequence[Middleware] = ()) -> DestinationInfo:
-    """Start an empty current cloud: an administrator, the usual roles, three hosts and the external network ``public``.
+async def start(
+    world: World,
+    *,
+    host: str = "127.0.0.1",
+    middlewares: Sequence[Middleware] = (),
+    ports: Mapping[str, int] = _FREE,
+    hosts: int = _HOSTS,
+    admin: tuple[str, str, str] = (ADMIN, PASSWORD, PROJECT),
+    pool: tuple[str, str] | None = None,
+    controller: str = "controller",
+) -> DestinationInfo:
+    """Start an empty current cloud: an administrator, the usual roles, its hosts and the external network ``public``.
 
     :param world: time and the shared network; image bytes are kept below ``world.dir`` (or a temporary folder).
     :param host: the address that the services listen on, each on a free port.
     :param middlewares: aiohttp middlewares run around every request of every service (fault injection).
+    :param ports: ports that services shall have instead, by type (``identity`` …).
+    :param hosts: how many compute hosts it has.
+    :param admin: the administrator's name, password and project.
+    :param controller: the host of Nova's control services.
+    :param pool: first and last floating address that Neutron may hand out by itself; the end of the range otherwise.
     """
     folder = Path(world.dir or tempfile.mkdtemp(prefix="pumphouse-lab-")) / "destination-images"
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,9 +111,9 @@ async def start(world: World, *, host: str = "127.0.0.1", middlewares: Sequence[
     )
     sockets: dict[str, socket.socket] = {}
     for name in _NAMES:
-        sockets[name] = socket.create_server((host, 0))
+        sockets[name] = socket.create_server((host, ports.get(name, 0)))
         cloud.urls[name] = f"http://{host}:{sockets[name].getsockname()[1]}{_PATHS[name]}"
-    _populate(cloud)
+    _populate(cloud, hosts, admin, pool, controller)
     runners = []
     for name, listener in sockets.items():
         app = make_app(name, middlewares)
@@ -111,9 +127,9 @@ async def start(world: World, *, host: str = "127.0.0.1", middlewares: Sequence[
         runners.append(runner)
     return DestinationInfo(
         auth_url=cloud.urls["identity"],
-        admin_username=ADMIN,
-        admin_password=PASSWORD,
-        admin_project=PROJECT,
+        admin_username=admin[0],
+        admin_password=admin[1],
+        admin_project=admin[2],
         region=REGION,
         cloud=cloud,
         runners=runners,
@@ -133,7 +149,10 @@ def _routes(name: str, cloud: Cloud) -> list[web.RouteDef]:
     return [route for kind in kinds for route in kind(cloud).routes()]
 
 
-def _populate(cloud: Cloud) -> None:
+def _populate(
+    cloud: Cloud, hosts: int, admin: tuple[str, str, str], pool: tuple[str, str] | None, controller: str
+) -> None:
+    user_name, password, project_name = admin
     identity = cloud.identity
     for name in ("admin", "manager", "member", "reader", "service"):
         role_id = new_hex_id()
@@ -145,7 +164,7 @@ def _populate(cloud: Cloud) -> None:
             "options": {"immutable": True},
         }
     admin_role = next(key for key, item in identity.roles.items() if item["name"] == "admin")
-    for name, text in ((PROJECT, "Bootstrap project for initializing the cloud."), ("service", "")):
+    for name, text in ((project_name, "Bootstrap project for initializing the cloud."), ("service", "")):
         project_id = new_hex_id()
         identity.projects[project_id] = {
             "id": project_id,
@@ -163,14 +182,14 @@ def _populate(cloud: Cloud) -> None:
     user_id = new_hex_id()
     identity.users[user_id] = {
         "id": user_id,
-        "name": ADMIN,
+        "name": user_name,
         "domain_id": "default",
         "enabled": True,
         "password_expires_at": None,
         "options": {},
         "extra": {},
     }
-    identity.passwords[user_id] = PASSWORD
+    identity.passwords[user_id] = password
     identity.grants |= {(project_id, user_id, admin_role), ("system", user_id, admin_role)}
     for kind, name in _NAMES.items():
         service_id = new_hex_id()
@@ -179,14 +198,14 @@ def _populate(cloud: Cloud) -> None:
             endpoint = {"id": new_hex_id(), "interface": interface, "region_id": REGION, "region": REGION}
             identity.endpoints.append(endpoint | {"url": cloud.urls[kind], "service_id": service_id})
     for number, binary in enumerate(("nova-conductor", "nova-scheduler"), start=1):
-        cloud.compute.control.append({"binary": binary, "host": "controller", "number": number, "id": new_id()})
-    for number in range(1, _HOSTS + 1):
+        cloud.compute.control.append({"binary": binary, "host": controller, "number": number, "id": new_id()})
+    for number in range(1, hosts + 1):
         host = Host(f"node-{number}", number + 2, service_id=new_id(), hypervisor_id=new_id())
         cloud.compute.hosts.append(host)
-    _external(cloud, project_id)
+    _external(cloud, project_id, pool)
 
 
-def _external(cloud: Cloud, project_id: str) -> None:
+def _external(cloud: Cloud, project_id: str, given: tuple[str, str] | None) -> None:
     """The external network: its pool is the end of the range, so that the rest is left to be chosen."""
     cidr = IPv4Network(cloud.world.floating_cidr)
     moment = stamp(now())
@@ -221,6 +240,7 @@ def _external(cloud: Cloud, project_id: str) -> None:
         "provider:segmentation_id": None,
     } | standard
     pool = min(_EXTERNAL_POOL, max(1, cidr.num_addresses - 3))
+    first, last = given or (str(cidr[-1 - pool]), str(cidr[-2]))
     cloud.network.subnets[subnet_id] = (
         {
             "id": subnet_id,
@@ -234,7 +254,7 @@ def _external(cloud: Cloud, project_id: str) -> None:
             "ipv6_address_mode": None,
             "gateway_ip": str(cidr[1]),
             "cidr": str(cidr),
-            "allocation_pools": [{"start": str(cidr[-1 - pool]), "end": str(cidr[-2])}],
+            "allocation_pools": [{"start": first, "end": last}],
             "host_routes": [],
             "dns_nameservers": [],
             "service_types": [],

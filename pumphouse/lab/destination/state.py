@@ -132,6 +132,7 @@ class Server:
     task_state: str | None = "scheduling"
     power_state: int = 0
     host: str | None = None
+    old_host: str | None = None
     launched_at: datetime | None = None
     terminated_at: datetime | None = None
     deleted_at: datetime | None = None
@@ -151,7 +152,7 @@ class Server:
 
 @dataclass
 class Host:
-    """A compute host with its service and hypervisor."""
+    """A compute host with its service and hypervisor; ``alive`` is what its service's signs of life say."""
 
     name: str
     number: int
@@ -163,6 +164,12 @@ class Host:
     enabled: bool = True
     disabled_reason: str | None = None
     forced_down: bool = False
+    alive: bool = True
+
+    @property
+    def down(self) -> bool:
+        """Whether Nova takes the host for dead."""
+        return self.forced_down or not self.alive
 
 
 @dataclass
@@ -175,6 +182,7 @@ class ComputeData:
     servers: dict[str, Server] = field(default_factory=dict)
     hosts: list[Host] = field(default_factory=list)
     control: list[Json] = field(default_factory=list)
+    migrations: list[Json] = field(default_factory=list)
     quotas: dict[str, dict[str, int]] = field(default_factory=dict)
     class_quotas: dict[str, int] = field(default_factory=dict)
     counter: int = 0

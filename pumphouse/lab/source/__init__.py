@@ -7,6 +7,7 @@ application, started a second time under another name, is an older cloud with no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from pumphouse.lab.world import World
 
 __all__ = ["NOT_IMPLEMENTED", "RELEASES", "Release", "Source", "State", "start"]
 
+_FREE: Mapping[str, int] = {}
 NOT_IMPLEMENTED: dict[str, tuple[str, ...]] = {
     "keystone": keystone.NOT_IMPLEMENTED,
     "glance": glance.NOT_IMPLEMENTED,
@@ -48,11 +50,13 @@ async def start(
     osapi_max_limit: int = 1000,
     cloud: str = "source",
     seed: int | None = None,
+    ports: Mapping[str, int] = _FREE,
 ) -> Source:
     """Start all services on free ports of ``host``; the cloud is empty.
 
     :param cloud: its name on the shared network and in the lab's log of requests.
     :param seed: where its ids come from; two clouds of one site need different ones.
+    :param ports: ports that services shall have instead, by the names of :class:`.state.Endpoints`.
     """
     state = State(world, RELEASES[release], cloud, osapi_max_limit=osapi_max_limit)
     if seed is not None:
@@ -68,7 +72,7 @@ async def start(
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         source.runners.append(runner)
-        site = web.TCPSite(runner, host, 0)
+        site = web.TCPSite(runner, host, ports.get(name, 0))
         await site.start()
         port = runner.addresses[0][1]
         setattr(state.endpoints, name, f"http://{host}:{port}")

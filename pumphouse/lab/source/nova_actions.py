@@ -339,6 +339,9 @@ class Actions:
         service = self._compute(str(host))
         if service is None or not service.alive:
             raise ApiFault(400, f"Compute service of {host} is unavailable at this time.")
+        if lacking := self.life.lacking(server, str(host)):
+            words = self.state.release.words["live-migrate-lacks"]
+            raise ApiFault(400, words.format(server=server.id, host=host, lacking=lacking))
         self.life.live_migrate(server, str(host))
         return empty_answer(202)
 
@@ -352,8 +355,9 @@ class Actions:
         source = self._compute(server.host or "")
         if source is not None and source.alive:
             raise ApiFault(400, self.state.release.words["evacuate-up"].format(host=server.host))
-        self.life.rebuild(server, host=host)
-        if str(value["onSharedStorage"]).lower() == "true":
+        shared = str(value["onSharedStorage"]).lower() == "true"
+        self.life.rebuild(server, host=host, disk_fits=shared == self.state.shared_storage)
+        if shared:
             return web.Response(status=200, headers={"Content-Type": "application/json"})
         return json_answer({"adminPass": value.get("adminPass") or admin_pass()})
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from typing import Any
 
 from aiohttp import web
 
 from pumphouse.lab.source.nova import Nova
 from pumphouse.lab.source.nova_ips import Addresses
-from pumphouse.lab.source.nova_lifecycle import Lifecycle, Usage
+from pumphouse.lab.source.nova_lifecycle import RESERVED_MIB, Lifecycle, Usage
 from pumphouse.lab.source.nova_views import instance_name, zone_of_host
 from pumphouse.lab.source.state import Aggregate, Host, Service, now
 from pumphouse.lab.source.wire import ApiFault, empty_answer, json_answer, stamp_micro
@@ -114,8 +116,19 @@ class Hosts:
         for service in self.state.services:
             if str(service.id) == request.match_info["id"]:
                 self.state.services.remove(service)
+                lost = self.state.hosts.pop(service.host, None) if service.binary == "nova-compute" else None
+                if service.alive:
+                    self.state.run(f"service {service.id}", self._report_again(service, lost))
                 return empty_answer(204)
         raise ApiFault(404, f"Service {request.match_info['id']} not found.")
+
+    async def _report_again(self, service: Service, host: Host | None) -> None:
+        """A service that runs writes the record that it misses anew, and its host's."""
+        await asyncio.sleep(self.state.world.timing.of("report"))
+        if not any(s.host == service.host and s.binary == service.binary for s in self.state.services):
+            self.state.services.append(Service(self.state.count("service"), service.binary, service.host))
+        if host is not None and host.name not in self.state.hosts:
+            self.state.hosts[host.name] = dataclasses.replace(host, number=self.state.count("host"))
 
     # --- os-hosts
 
@@ -152,7 +165,7 @@ class Hosts:
         used = self.life.usage()[host.name]
         rows = [
             ("(total)", host.vcpus, host.memory_mb, host.disk_gb),
-            ("(used_now)", used.vcpus, used.ram + 512, used.disk),
+            ("(used_now)", used.vcpus, used.ram + RESERVED_MIB, used.disk),
             ("(used_max)", used.vcpus, used.ram, used.disk),
             *((project, *values) for project, values in per_project.items()),
         ]
@@ -185,7 +198,7 @@ class Hosts:
     # --- hypervisors
 
     def _hypervisor_view(self, host: Host, used: Usage) -> dict[str, Any]:
-        used_ram = used.ram + 512
+        used_ram = used.ram + RESERVED_MIB
         number = next((s.id for s in self.state.services if s.host == host.name and s.binary == "nova-compute"), 0)
         return {
             "id": host.number,

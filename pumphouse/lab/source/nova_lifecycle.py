@@ -19,6 +19,7 @@ from pumphouse.lab.world import Guest
 
 RUNNING, PAUSED, SHUTDOWN, SUSPENDED = 1, 3, 4, 4
 RAM_RATIO, CPU_RATIO = 1.5, 16.0
+RESERVED_MIB = 512
 
 _BOOT = (("scheduling", 0.1), (None, 0.1), ("networking", 0.3), ("block_device_mapping", 0.1), ("spawning", 0.4))
 _SNAPSHOT = (
@@ -57,8 +58,14 @@ class Lifecycle:
 
     # --- plumbing
 
-    def start(self, server: Server, work: Callable[[Server], Awaitable[None]]) -> None:
-        """Begin asynchronous work on a server; it replaces what is under way."""
+    def start(self, server: Server, work: Callable[[Server], Awaitable[None]], *, host: str | None = None) -> None:
+        """Begin asynchronous work on a server; it replaces what is under way.
+
+        :param host: whose nova-compute does it, else that of the server's own host. A dead one never gets the message:
+            the server keeps its task state.
+        """
+        if not self.is_alive(host or server.host):
+            return
 
         async def guarded() -> None:
             try:
@@ -105,6 +112,11 @@ class Lifecycle:
             task.cancel()
         await self.state.world.layer2.power_off(self.state.cloud, server.id)
 
+    def is_alive(self, host: str | None) -> bool:
+        """Whether a host's nova-compute gets messages; without a host there is nobody to be dead."""
+        services = [s for s in self.state.services if s.binary == "nova-compute" and s.host == host]
+        return host is None or any(service.alive for service in services)
+
     # --- scheduling
 
     def usage(self) -> dict[str, Usage]:
@@ -133,6 +145,12 @@ class Lifecycle:
             if best is None or (used.ram, host.name) < best:
                 best = (used.ram, host.name)
         return best[1] if best else None
+
+    def lacking(self, server: Server, host: str) -> str:
+        """What a host that a caller chose has too little of for a server, as Nova says it; empty when it fits."""
+        flavor, held = self.state.flavors[server.flavor_id], self.usage()[host]
+        free = self.state.hosts[host].memory_mb - held.ram - RESERVED_MIB
+        return "" if free > flavor.ram else f"Lack of memory(host:{free} <= instance:{flavor.ram})"
 
     def _in_zone(self, host: str, zone: str | None) -> bool:
         zones = [
@@ -178,7 +196,7 @@ class Lifecycle:
         self.guest_up_soon(server)
 
     def delete(self, server: Server) -> None:
-        """Delete a server, whatever it is doing."""
+        """Delete a server, whatever it is doing; one of a dead host is deleted by the API itself."""
         self._touch(server, "deleting")
 
         async def work(server: Server) -> None:
@@ -189,7 +207,8 @@ class Lifecycle:
             self._touch(server, None)
             self.ips.release(server)
 
-        self.start(server, work)
+        alive = [s.host for s in self.state.services if s.binary == "nova-compute" and s.alive]
+        self.start(server, work, host=None if self.is_alive(server.host) else next(iter(alive), None))
 
     # --- power
 
@@ -288,19 +307,19 @@ class Lifecycle:
     def live_migrate(self, server: Server, host: str) -> None:
         """Live migration: the host changes at the end, the guest never goes away."""
         self._touch(server, "migrating")
-        row = self._migration(server, host, "accepted")
 
         async def work(server: Server) -> None:
             await self._for("migrate")
-            server.host = host
-            row["status"] = "done"
+            if self._takes(host):
+                server.host = host
+            # where the other host refuses, nothing tells but the host that did not change
             self._touch(server, None)
 
         self.start(server, work)
 
     def resize(self, server: Server, host: str, flavor_id: str) -> None:
         """Resize or cold migration up to VERIFY_RESIZE; the host changes at ``resize_migrated``."""
-        row = self._migration(server, host, "migrating")
+        row = self.migration_row(server, host, "migrating")
         row["new_instance_type_id"] = self.state.flavors[flavor_id].number
         self._touch(server, _RESIZE[0][0])
         was_running = server.power_state == RUNNING
@@ -309,6 +328,10 @@ class Lifecycle:
             for task, share in _RESIZE:
                 self._touch(server, task)
                 if task == "resize_migrating":
+                    if not self._takes(host):
+                        row["status"] = "error"
+                        self._give_up_resize(server, host)
+                        return
                     await self.guest_down(server)
                 if task == "resize_migrated":
                     server.old_host, server.old_flavor_id = server.host, server.flavor_id
@@ -323,6 +346,20 @@ class Lifecycle:
 
         self.start(server, work)
 
+    def _takes(self, host: str) -> bool:
+        return host in self.state.hosts and self.state.hosts[host].takes
+
+    def _give_up_resize(self, server: Server, host: str) -> None:
+        if self.state.release.failed_resize_is_active:
+            self._touch(server, None)
+        else:
+            self.fail(server, f"No valid host was found. {host} refused instance {server.id}")
+
+    def _close_migration(self, server: Server, status: str) -> None:
+        for row in self.state.migrations:
+            if row["instance_uuid"] == server.id and row["status"] == "finished":
+                row["status"] = status
+
     def confirm_resize(self, server: Server) -> None:
         """Keep the new place; shown a moment later."""
 
@@ -330,6 +367,7 @@ class Lifecycle:
             await self._for("migrate", 0.2)
             server.vm_state = "active" if server.power_state == RUNNING else "stopped"
             server.old_host = server.old_flavor_id = None
+            self._close_migration(server, "confirmed")
             self._touch(server, None)
 
         self.start(server, work)
@@ -344,12 +382,16 @@ class Lifecycle:
             server.host = server.old_host or server.host
             server.flavor_id = server.old_flavor_id or server.flavor_id
             server.old_host = server.old_flavor_id = None
+            self._close_migration(server, "reverted")
             self._run_now(server)
 
         self.start(server, work)
 
-    def rebuild(self, server: Server, *, host: str | None = None) -> None:
-        """Rebuild in place, or evacuate to ``host``."""
+    def rebuild(self, server: Server, *, host: str | None = None, disk_fits: bool = True) -> None:
+        """Rebuild in place, or evacuate to ``host``.
+
+        :param disk_fits: the disk is, or is not, where the caller said it was.
+        """
         keep_stopped = server.vm_state == "stopped"
         self._touch(server, _REBUILD[0][0])
 
@@ -359,6 +401,9 @@ class Lifecycle:
                 if task == "rebuilding":
                     await self.guest_down(server)
                 await self._for("boot", share)
+                if not disk_fits:
+                    self.fail(server, "Invalid state of instance files on shared storage", code=400)
+                    return
             server.host = host or server.host
             server.launched_at = now()
             if keep_stopped:
@@ -367,7 +412,7 @@ class Lifecycle:
             else:
                 self._run_now(server)
 
-        self.start(server, work)
+        self.start(server, work, host=host)
 
     def shelve(self, server: Server) -> None:
         """Shelve, then offload: the server has no host any more."""
@@ -398,7 +443,8 @@ class Lifecycle:
 
         self.start(server, work)
 
-    def _migration(self, server: Server, host: str, status: str) -> dict[str, object]:
+    def migration_row(self, server: Server, host: str, status: str) -> dict[str, object]:
+        """Write a migration of a server to a host into the database."""
         moment: datetime = now()
         flavor = self.state.flavors.get(server.flavor_id)
         row: dict[str, object] = {

@@ -36,6 +36,7 @@ _WORDS = {
     "network-missing": "Network not found",
     "live-migrate-stopped": "Cannot 'os-migrateLive' while instance is in vm_state stopped",
     "live-migrate-keys": "host, block_migration and disk_over_commit must be specified for live migration.",
+    "live-migrate-lacks": "Migration pre-check error: Unable to migrate {server} to {host}: {lacking}",  # inferred
     "evacuate-up": "Compute service of {host} is still in use.",
     "service-action": "Unknown action",
     "service-missing": "Could not find binary {binary} on host {host}.",
@@ -80,6 +81,7 @@ class Release:
     ``next_link_without_limit``: ``servers_links`` also when the caller sent no ``limit``.
     ``stop_stopped_status``: HTTP status of stopping a stopped server.
     ``live_migrate_stopped_status``: HTTP status of live-migrating one.
+    ``failed_resize_is_active``: a cold migration that the other host refuses ends in ACTIVE instead of ERROR.
     ``service_ids``: ``os-services`` tells ids; ``service_reasons``: and disabled_reason.
     ``server_usage``: server records carry OS-SRV-USG, os-extended-volumes and MACs; virtual interfaces their network.
     ``has_shelve``, ``has_migrations``, ``has_server_groups``: these exist.
@@ -132,6 +134,7 @@ class Release:
     next_link_without_limit: bool = True
     stop_stopped_status: int = 409
     live_migrate_stopped_status: int = 409
+    failed_resize_is_active: bool = False
     service_ids: bool = True
     service_reasons: bool = True
     server_usage: bool = True
@@ -164,6 +167,7 @@ _OLDER_WORDS = {
     **_WORDS,
     "flavor": "Instance Type",
     "live-migrate-stopped": "Live migration of instance {server} to host {host} failed",
+    "live-migrate-lacks": "Live migration of instance {server} to host {host} failed",  # inferred
     "service-action": "The resource could not be found.",
     "service-missing": "The resource could not be found.",
 }
@@ -230,6 +234,7 @@ _GRIZZLY = Release(
     next_link_without_limit=False,
     stop_stopped_status=400,
     live_migrate_stopped_status=400,
+    failed_resize_is_active=True,
     service_ids=False,
     service_reasons=False,
     server_usage=False,

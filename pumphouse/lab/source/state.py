@@ -322,7 +322,7 @@ class Service:
 
 @dataclass
 class Host:
-    """A compute host's capacity."""
+    """A compute host's capacity. ``takes``: False for one that refuses what other hosts send, once it was accepted."""
 
     name: str
     number: int
@@ -330,6 +330,7 @@ class Host:
     memory_mb: int
     disk_gb: int
     maintenance: bool = False
+    takes: bool = True
 
 
 @dataclass
@@ -360,6 +361,7 @@ class State:
     :param cloud: the name under which its guests appear on the shared layer 2 and its services in the lab's log.
     :param osapi_max_limit: Nova's largest page.
     ``quota_drift``: by how much Nova's own count of a project's use is wrong.
+    ``shared_storage``: servers' disks are on storage that all hosts have.
 
     :param token_cache_s: how long Nova and Glance go on believing a token that Keystone has revoked meanwhile.
     """
@@ -369,6 +371,7 @@ class State:
     cloud: str = "source"
     seed: int = 20140417
     osapi_max_limit: int = 1000
+    shared_storage: bool = False
     token_life_s: int = 86400
     token_cache_s: float = 300.0
     region: str = "RegionOne"

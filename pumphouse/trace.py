@@ -1,8 +1,8 @@
-"""Which requests changed a cloud: their ids, for the journal."""
+"""Which requests changed a cloud or hardware: their ids, for the journal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,20 +18,31 @@ class Requests:
 
     ids: list[str] = field(default_factory=list)
     statuses: list[int | None] = field(default_factory=list)
+    permit: Callable[[], None] | None = None
 
 
 _collected: ContextVar[Requests | None] = ContextVar("pumphouse_requests", default=None)
 
 
 @contextmanager
-def changing_requests() -> Iterator[Requests]:
-    """Collect every changing request that this thread sends in the block."""
-    found = Requests()
+def changing_requests(permit: Callable[[], None] | None = None) -> Iterator[Requests]:
+    """Collect every changing request that this thread sends in the block.
+
+    :param permit: called before each of them leaves; raises when it may not.
+    """
+    found = Requests(permit=permit)
     token = _collected.set(found)
     try:
         yield found
     finally:
         _collected.reset(token)
+
+
+def ask_permission(method: str) -> None:
+    """To be called before a request leaves: whoever collects changing requests may forbid it."""
+    found = _collected.get()
+    if found is not None and found.permit is not None and method not in ("GET", "HEAD"):
+        found.permit()
 
 
 def note(service: str, method: str, *, status: int | None, request_id: str | None = None) -> None:

@@ -1,0 +1,53 @@
+"""The desk in front of a site: a folder with copies of the notebooks, and JupyterLab set up to run them.
+
+A template and its evidence are never the same file, so the notebooks are copied; copies that are there stay.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pumphouse.site import SITE_VARIABLE
+
+#: The notebook that is opened first.
+LAUNCHER = "00-start.ipynb"
+#: JupyterLab's settings: no question about news, no update check, and cells that stay drawn while one scrolls.
+_SETTINGS = {
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+}
+#: Run by every kernel when it starts, so that errors read well before the first cell has run.
+_STARTUP = """from pumphouse.notebook.faults import install_faults
+
+install_faults()
+"""
+
+
+def lay_out(directory: Path, templates: Path, site_file: Path) -> tuple[Path, dict[str, str]]:
+    """Make the desk of a site in a folder; returns the folder of the copies and JupyterLab's environment."""
+    work = directory / "notebooks"
+    work.mkdir(parents=True, exist_ok=True)
+    for template in sorted(templates.glob("*.ipynb")):
+        if not (work / template.name).exists():
+            shutil.copy2(template, work / template.name)
+    for name, values in _SETTINGS.items():
+        file = directory / "jupyter-settings" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    startup = directory / "ipython" / "profile_default" / "startup" / "00-pumphouse.py"
+    startup.parent.mkdir(parents=True, exist_ok=True)
+    startup.write_text(_STARTUP, encoding="utf-8")
+    return work, {**os.environ, SITE_VARIABLE: str(site_file.resolve()), "IPYTHONDIR": str(directory / "ipython")}
+
+
+def jupyter_command(work: Path, arguments: Sequence[str] = ()) -> list[str]:
+    """How JupyterLab is started on a folder that :func:`lay_out` made."""
+    root = ("--allow-root",) if os.geteuid() == 0 else ()
+    first = (f"--LabApp.default_url=/lab/tree/{LAUNCHER}",) if (work / LAUNCHER).exists() else ()
+    options = (f"--ServerApp.root_dir={work}", f"--LabApp.user_settings_dir={work.parent / 'jupyter-settings'}")
+    return [sys.executable, "-m", "jupyterlab", *options, *first, *root, *arguments]

@@ -1,0 +1,119 @@
+"""Both clouds side by side, and a map of their hosts: what is where, and what the other side does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pumphouse.inventory import Inventory
+from pumphouse.notebook.display import tone_of
+from pumphouse.notebook.html import GOOD, NOTE, Cell, Column, Display, joined, render
+
+#: Table -> columns that name its objects on both sides.
+_NAMED: dict[str, tuple[str, ...]] = {
+    "projects": ("name",),
+    "users": ("name",),
+    "roles": ("name",),
+    "flavors": ("name",),
+    "images": ("name",),
+    "networks": ("cidr",),
+    "security_groups": ("project_name", "name"),
+    "floating_ips": ("address",),
+    "servers": ("project_name", "name"),
+}
+_BOTH = ("source", "destination")
+_SHOWN = 6
+_CELLS = 12
+
+
+def show_sides(inventory: Inventory) -> Display:
+    """What each cloud holds of each kind, and which names only one of them has (read only).
+
+    Keypairs are left out: a current cloud shows them to their owners alone.
+    """
+    rows, sides = [], _sides(inventory)
+    for table, names in _NAMED.items():
+        old, new = (_names(inventory.table(table, side), names) if side in sides else [] for side in _BOTH)
+        only_old, only_new = sorted(set(old) - set(new)), sorted(set(new) - set(old))
+        same = not only_old and not only_new
+        rows.append(
+            [
+                Cell(table.replace("_", " "), strong=True),
+                Cell(f"{len(old):,}"),
+                Cell(f"{len(new):,}"),
+                Cell(f"{len(set(old) & set(new)):,}"),
+                Cell("nothing", GOOD) if same else Cell(_some(only_old)),
+                Cell(None) if same else Cell(_some(only_new)),
+            ]
+        )
+    facts = (inventory.source.facts, inventory.destination.facts if inventory.destination else None)
+    heads = [
+        f"{side} ({fact.cloud})" if fact else side for side, fact in zip(("source", "destination"), facts, strict=True)
+    ]
+    columns = [
+        Column("what"),
+        Column(heads[0], kind="number"),
+        Column(heads[1], kind="number"),
+        Column("in both", kind="number"),
+        Column("only at the source", kind="prose"),
+        Column("only at the destination", kind="prose"),
+    ]
+    return render("Both clouds side by side", columns, rows)
+
+
+def show_map(inventory: Inventory) -> Display:
+    """The hosts of both clouds: what they hold and how full they are (read only)."""
+    return joined(*(_side_map(inventory, side) for side in _sides(inventory)))
+
+
+def _sides(inventory: Inventory) -> tuple[str, ...]:
+    """Those that there is a snapshot of: a destination that has yet to be deployed has none."""
+    return _BOTH if inventory.destination is not None else _BOTH[:1]
+
+
+def _side_map(inventory: Inventory, side: str) -> Display:
+    hosts, servers = inventory.table("hosts", side), inventory.table("servers", side)
+    rows = []
+    for host, row in zip(hosts.index, hosts.to_dict("records"), strict=True):
+        names = [str(name) for name in servers.loc[(servers["host"] == host).fillna(value=False), "name"]]
+        rows.append(
+            [
+                Cell(str(host), strong=True),
+                Cell(None if pd.isna(row["state"]) else str(row["state"]), tone_of(str(row["state"]))),
+                Cell(f"{len(names):,}"),
+                Cell(fill(row["servers_vcpus"], row["vcpus"])),
+                Cell(fill(row["servers_ram_mib"], row["ram_mib"])),
+                Cell(_some(names) if names else "empty", None if names else NOTE),
+            ]
+        )
+    columns = [
+        Column("host"),
+        Column("state", kind="word"),
+        Column("servers", kind="number"),
+        Column("vCPUs given out", kind="id"),
+        Column("RAM given out", kind="id"),
+        Column("who", kind="prose"),
+    ]
+    return render(f"Hosts of the {side} ({len(rows)})", columns, rows)
+
+
+def fill(used: object, total: object) -> str | None:
+    """How full something is, as a bar of characters and a number: ``███░░░░░░░░░  25 %``."""
+    if pd.isna(used) or pd.isna(total) or not total:  # type: ignore[call-overload]
+        return None
+    share = float(used) / float(total)  # type: ignore[arg-type]
+    full = min(_CELLS, round(share * _CELLS))
+    return f"{'█' * full}{'░' * (_CELLS - full)} {share:>4.0%}"
+
+
+def _names(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    parts = [table[column].fillna("").astype(str) for column in columns]
+    return ["/".join(part for part in row if part) for row in zip(*parts, strict=True)]
+
+
+def _some(names: Sequence[str]) -> str | None:
+    if not names:
+        return None
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"{len(names):,}: " + ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,108 @@
+"""What a hardware plan grows in, and the digest by which a begun one is found again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pumphouse.findings import Finding
+from pumphouse.nodes.spec import NodeSpec
+from pumphouse.plan.model import Note, Plan, PlannedStep, PlanServer, order
+
+#: What ``undo`` says of a step that changes nothing.
+NOTHING = "nothing to undo"
+
+
+def target_digest(kind: str, nodes: Iterable[str], **choices: Any) -> str:
+    """What a hardware plan has instead of a selection's digest: SHA-256 of its kind, its nodes and what was chosen."""
+    told = {"kind": kind, "nodes": list(nodes), **choices}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@dataclass
+class HardwareDraft:
+    """A hardware plan in the making. ``source`` and ``destination`` are the clouds' names in clouds.yaml."""
+
+    kind: str
+    source: str
+    destination: str
+    digest: str
+    servers: list[PlanServer] = field(default_factory=list)
+    steps: dict[str, PlannedStep] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def block(self, code: str, obj: str, message: str, remedy: str) -> None:
+        """Note what keeps the plan from running."""
+        self.findings.append(Finding("block", code, obj, message, remedy))
+
+    def warn(self, code: str, obj: str, message: str, remedy: str = "") -> None:
+        """Note what an operator should know."""
+        self.findings.append(Finding("warn", code, obj, message, remedy))
+
+    def note(self, obj: str, text: str) -> None:
+        """Say what is done how, and why."""
+        self.notes.append(Note(obj, text))
+
+    def add(self, key: str, *, title: str, phase: str, changes: str, **fields: Any) -> str:
+        """Add a step (its kind is the key's first part); returns the key."""
+        kind = key.partition(":")[0]
+        self.steps[key] = PlannedStep(key=key, kind=kind, phase=phase, title=title, changes=changes, **fields)
+        return key
+
+    def power_off(self, node: NodeSpec, *, phase: str, needs: Iterable[str], title: str = "") -> str:
+        """Switch a node off, if no server is left on its host at that moment."""
+        if node.bmc is None:
+            self.block("no-bmc", f"node {node.name}", "has no BMC in site.yaml.", "describe it there: nodes.NAME.bmc.")
+        return self.add(
+            f"node-off:{node.name}",
+            title=title or f"power off {node.name}, if no server is left on it",
+            phase=phase,
+            changes="source",
+            needs=tuple(needs),
+            params={"node": node.name, "host": node.host, "serial": node.serial},
+            undo="powered on, booting from disk",
+            node=node.name,
+            host=node.host or None,
+        )
+
+    def admin_vlan(self, node: NodeSpec, vlan: int | None, *, phase: str, needs: Iterable[str]) -> str:
+        """Move the port of the node's PXE NIC to the Admin VLAN."""
+        if not node.ports or vlan is None:
+            self.block(
+                "no-admin-port",
+                f"node {node.name}",
+                "cannot be moved to the Admin VLAN: site.yaml does not say where its PXE NIC is plugged in, or which "
+                "VLAN that is.",
+                "add nodes.NAME.ports (the PXE NIC's first) and vlans.admin.",
+            )
+            return self.add(
+                f"node-vlan:{node.name}", title=f"port of {node.name}", phase=phase, changes="source", cost="unknown"
+            )
+        port = node.ports[0]
+        return self.add(
+            f"node-vlan:{node.name}",
+            title=f"port {port.port} of switch {port.switch} ({node.name}) to VLAN {vlan}",
+            phase=phase,
+            changes="source",
+            needs=tuple(needs),
+            params={"node": node.name, "switch": port.switch, "port": port.port, "vlan": vlan, "home": port.vlan},
+            undo=f"back to VLAN {port.vlan}",
+            node=node.name,
+        )
+
+    def finish(self) -> tuple[Plan, tuple[Finding, ...]]:
+        """The plan, and what was found."""
+        plan = Plan(
+            kind=self.kind,
+            source=self.source,
+            destination=self.destination,
+            selection_digest=self.digest,
+            servers=tuple(self.servers),
+            steps=order(self.steps.values()),
+            notes=tuple(dict.fromkeys(self.notes)),
+        )
+        return plan, tuple(self.findings)

@@ -1,0 +1,104 @@
+"""The end of the source: nothing is left there, and its controllers lose power one by one."""
+
+from __future__ import annotations
+
+from pumphouse.errors import CloudUnreachable, StepError
+from pumphouse.plan.model import PlannedStep
+from pumphouse.steps.base import Context, Outcome, Step, expect
+from pumphouse.steps.hardware.archive import require_archive
+from pumphouse.steps.hardware.guards import overtaken, require_same_serial
+from pumphouse.steps.hardware.remains import remnants_of
+
+
+class SourceSpent(Step):
+    """Nothing is left at the source that is not accounted for; changes nothing."""
+
+    kind = "source-spent"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Always asked anew."""
+        return None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Ask the source what it holds, and the destination what it has of that."""
+        return {"left behind": require_spent(ctx, step)}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """What was found when it was asked."""
+        return {"unaccounted": 0, "left behind": outcome["left behind"]}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Nothing was changed."""
+        return {}
+
+
+class ControllerOff(Step):
+    """Switch a controller of the source off, if nothing is left there and the archive is what it was."""
+
+    kind = "controller-off"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Off already; and the machine is the one that was meant. Else everything is asked again."""
+        with ctx.nodes.bmc(step.params["node"]) as bmc:
+            serial = require_same_serial(step.params, bmc)
+            is_off = bmc.power() == "off"
+        self._may(ctx, step)
+        return {"serial": serial} if is_off else None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Switch it off, hard: what it knows is in the archive."""
+        with ctx.nodes.bmc(step.params["node"]) as bmc:
+            serial = require_same_serial(step.params, bmc)
+            bmc.set_power("off")
+        return {"serial": serial}
+
+    def _may(self, ctx: Context, step: PlannedStep) -> None:
+        require_archive(ctx, ctx.plan.step(step.params["archive"]))
+        try:
+            require_spent(ctx, ctx.plan.step(step.params["spent"]))
+        except CloudUnreachable:
+            states = ctx.journal.step_states(ctx.plan.hash)
+            if not any(key in states and states[key].in_effect for key in (*step.params["before"], step.key)):
+                raise
+            # nobody can have made anything at a cloud that was spent and has not answered since
+            ctx.report(f"{ctx.source.name} does not answer any more: it was asked before its controllers went.")
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """Asked again, the BMC says that it has no power; unless we have switched it on since."""
+        if overtaken(ctx, step, f"node-on:{step.params['node']}"):
+            return {"power": "was off; on again since, by pumphouse", "serial": outcome.get("serial") or None}
+        with ctx.nodes.bmc(step.params["node"]) as bmc:
+            expect(f"node {step.params['node']}", {"power": ("off", bmc.power())})
+        return {"power": "off", "serial": outcome.get("serial") or None}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Boot it from its disk again."""
+        if not ours:
+            return {"kept": True}
+        with ctx.nodes.bmc(step.params["node"]) as bmc:
+            require_same_serial(step.params, bmc)
+            if bmc.power() == "off":
+                bmc.set_boot_device("disk")
+                bmc.set_power("on")
+            power = bmc.power()
+        expect(f"node {step.params['node']}", {"power": ("on", power)})
+        return {"power": power}
+
+
+def require_spent(ctx: Context, spent: PlannedStep) -> list[str]:
+    """The source holds nothing that is not accounted for (read only); returns what is left on the operator's word.
+
+    :raises StepError: naming what is left.
+    """
+    found = remnants_of(
+        ctx.source, ctx.destination, ctx.journal, retiring=spent.params["retiring"], leave=spent.params["leave"]
+    )
+    left = [one for one in found if not one.accounted]
+    if left:
+        named = "; ".join(f"{one.object} {one.why.rstrip('.')}" for one in left)
+        raise StepError(
+            f"{ctx.source.name} still holds {len(left)} thing(s) that nobody accounts for: {named}. Its controllers "
+            "keep their power.",
+            remedy=" ".join(dict.fromkeys(f"{one.object}: {one.remedy}" for one in left)),
+        )
+    return [f"{one.object} {one.why}" for one in found]

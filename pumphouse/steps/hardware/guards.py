@@ -1,0 +1,95 @@
+"""What must hold before a machine loses power, its network or its disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pumphouse.errors import StepError
+from pumphouse.nodes.api import Bmc
+from pumphouse.nodes.fuel import Fuel, FuelEnvironment, FuelNode
+from pumphouse.plan.model import PlannedStep
+from pumphouse.steps.base import Context
+
+
+def require_same_serial(params: Mapping[str, Any], bmc: Bmc) -> str:
+    """The BMC is that of the machine that site.yaml means; returns its serial (read only).
+
+    :raises StepError: when it tells another serial, or none where site.yaml has one.
+    """
+    said = bmc.identity().serial.strip()
+    wanted = str(params["serial"]).strip()
+    if wanted and said.casefold() != wanted.casefold():
+        raise StepError(
+            f"{bmc.name}: its serial is {said or 'not told'}, but site.yaml says {wanted} for node {params['node']}: "
+            "this is not the machine that was meant, and nothing was done to it.",
+            remedy="compare the BMC's address and the serial in site.yaml with the machine.",
+        )
+    return said
+
+
+def require_empty(ctx: Context, host: str) -> None:
+    """Nova is asked again: the host takes no new servers and holds none, not even a stopped one (read only).
+
+    :raises StepError: naming what is left.
+    """
+    service = ctx.source.hosts.find_service(host)
+    if service is not None and service.status != "disabled":
+        raise StepError(
+            f"Host {host} of {ctx.source.name} is enabled: the scheduler may give it a server at any moment.",
+            remedy="run the step that disables it again, and find out who enabled it.",
+        )
+    left = [*ctx.source.hosts.list_servers(host), *ctx.source.hosts.list_unconfirmed(host)]
+    if left:
+        named = ", ".join(f"{server.name} ({server.id}, {server.status})" for server in left)
+        raise StepError(
+            f"Host {host} of {ctx.source.name} still holds {len(left)} server(s): {named}. Nothing was done to it.",
+            remedy="move them, or finalise the moves of those that are stopped there, then run again.",
+        )
+
+
+def require_off(ctx: Context, params: Mapping[str, Any]) -> None:
+    """The node's own BMC says that it has no power (read only).
+
+    :raises StepError: when it has, or the BMC is another machine's.
+    """
+    with ctx.nodes.bmc(params["node"]) as bmc:
+        require_same_serial(params, bmc)
+        if bmc.power() != "off":
+            raise StepError(
+                f"Node {params['node']} has power, and must not have any now.",
+                remedy="find out who switched it on; switch it off, then run again.",
+            )
+
+
+def overtaken(ctx: Context, step: PlannedStep, later_key: str) -> bool:
+    """Whether another step changed since what this one made so (read only): then only the journal can tell of it."""
+    mine = [e.id for e in ctx.journal.events(plan_hash=ctx.plan.hash, step_key=step.key) if e.event == "done"]
+    return any(e.event == "done" and e.id > max(mine, default=0) for e in ctx.journal.events(step_key=later_key))
+
+
+def same_machine(fuel: Fuel, params: Mapping[str, Any]) -> FuelNode:
+    """The wrong-host guard: the node of Fuel's that has all MACs and the serial of site.yaml (read only).
+
+    :raises NodeRefused: when Fuel's node differs in any of them.
+    :raises StepError: when Fuel knows no such node.
+    """
+    found = fuel.find_node(params["macs"], params["serial"])
+    if found is None:
+        raise StepError(
+            f"{fuel.name} knows no machine with MACs {', '.join(params['macs'])} ({params['node']}).",
+            remedy="run the discovery again.",
+        )
+    return found
+
+
+def environment_of(fuel: Fuel, name: str) -> FuelEnvironment:
+    """An environment by name (read only).
+
+    :raises StepError: when Fuel has none of that name.
+    """
+    found = fuel.find_environment(name)
+    if found is None:
+        known = ", ".join(one.name for one in fuel.list_environments()) or "none"
+        raise StepError(f"{fuel.name} has no environment {name}.", remedy=f"use one of: {known}.")
+    return found

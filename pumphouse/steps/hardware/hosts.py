@@ -1,0 +1,161 @@
+"""Compute hosts: out of service at the source, in service at the destination."""
+
+from __future__ import annotations
+
+import time
+
+from pumphouse.clouds.hosts_api import COMPUTE
+from pumphouse.errors import StepError, VerificationFailed
+from pumphouse.model import Service
+from pumphouse.plan.model import PlannedStep
+from pumphouse.steps.base import Context, Outcome, Step, expect
+from pumphouse.steps.hardware.guards import overtaken, require_empty, same_machine
+
+#: Seconds between two looks for a service that has yet to register.
+POLL_S = 1.0
+
+
+class DisableHost(Step):
+    """Keep the source's scheduler from giving the host servers."""
+
+    kind = "host-disable"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Disabled already."""
+        service = self._service(ctx, step)
+        return {"status": service.status} if service.status == "disabled" else None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Disable it; since Havana Nova keeps the reason."""
+        reason = f"pumphouse: {ctx.plan.kind} plan {ctx.plan.hash[:12]}"
+        return {"status": ctx.source.hosts.disable_service(step.params["host"], reason=reason).status}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """Read again, while the source has it."""
+        if overtaken(ctx, step, f"host-forget:{step.params['host']}"):
+            return {"status": "was disabled; gone from the source since"}
+        service = self._service(ctx, step)
+        expect(f"nova-compute of {service.host} at {ctx.source.name}", {"status": ("disabled", service.status)})
+        return {"status": service.status, "state": service.state}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Enable it again, unless somebody had disabled it before us."""
+        if not ours:
+            return {"kept": "disabled before pumphouse"}
+        return {"status": ctx.source.hosts.enable_service(step.params["host"]).status}
+
+    @staticmethod
+    def _service(ctx: Context, step: PlannedStep) -> Service:
+        found = ctx.source.hosts.find_service(step.params["host"])
+        if found is None:
+            raise StepError(
+                f"{ctx.source.name} has no nova-compute on {step.params['host']}.",
+                remedy="compare nodes.NAME.host in site.yaml with the inventory's services.",
+            )
+        return found
+
+
+class EmptyHost(Step):
+    """No server is left on a host; changes nothing."""
+
+    kind = "host-empty"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Always asked anew."""
+        return None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Ask Nova."""
+        require_empty(ctx, step.params["host"])
+        return {"servers": 0}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """It answered: none."""
+        return {"servers": outcome["servers"]}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Nothing was changed."""
+        return {}
+
+
+class HostUp(Step):
+    """The node's nova-compute is up at the destination, and its hypervisor is listed; changes nothing."""
+
+    kind = "host-up"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Always asked anew."""
+        return None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Wait for it; Fuel names the host after the node."""
+        with ctx.nodes.fuel() as fuel:
+            node = same_machine(fuel, step.params)
+        names = {node.fqdn, node.hostname, node.fqdn.partition(".")[0], f"node-{node.id}"} - {""}
+        end = time.monotonic() + ctx.site.action_timeout_s
+        while True:
+            found = [s for s in ctx.destination.compute.list_services() if s.binary == COMPUTE and s.host in names]
+            if any(service.state == "up" for service in found):
+                service = next(service for service in found if service.state == "up")
+                return {"host": service.host, "zone": service.zone}
+            if time.monotonic() > end:
+                state = found[0].state if found else "not there"
+                raise VerificationFailed(
+                    f"nova-compute of {step.params['node']} ({', '.join(sorted(names))}) is {state} at "
+                    f"{ctx.destination.name} after {ctx.site.action_timeout_s:g} s, though Fuel calls the node ready.",
+                    remedy="look at its log on the node; run again when it is up.",
+                )
+            time.sleep(POLL_S)
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """Up, enabled, and a hypervisor."""
+        host = outcome["host"]
+        service = ctx.destination.hosts.find_service(host)
+        mine = [
+            h for h in ctx.destination.compute.list_hypervisors() if host in (h.host, h.hostname, _short(h.hostname))
+        ]
+        expect(
+            f"host {host} at {ctx.destination.name}",
+            {
+                "state": ("up", service.state if service else "gone"),
+                "status": ("enabled", service.status if service else "gone"),
+                "hypervisors": (1, len(mine)),
+            },
+        )
+        return {"host": host, "state": "up", "vcpus": mine[0].vcpus, "ram_mib": mine[0].ram_mib}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Nothing was changed."""
+        return {}
+
+
+class ForgetHost(Step):
+    """Remove the record of a nova-compute that is gone for good from the source."""
+
+    kind = "host-forget"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Gone already."""
+        return {"gone": True} if ctx.source.hosts.find_service(step.params["host"]) is None else None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Wait until Nova misses it, then delete its record."""
+        host = step.params["host"]
+        require_empty(ctx, host)
+        ctx.source.hosts.wait_service(host, "down", timeout_s=ctx.site.action_timeout_s)
+        ctx.source.hosts.delete_service(host)
+        return {"gone": True}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """The source lists it no more."""
+        service = ctx.source.hosts.find_service(step.params["host"])
+        expect(f"nova-compute of {step.params['host']} at {ctx.source.name}", {"there": (False, service is not None)})
+        return {"gone": True}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """A nova-compute that starts under that name registers itself."""
+        return {}
+
+
+def _short(name: str) -> str:
+    return name.partition(".")[0]

@@ -1,0 +1,294 @@
+"""A node in Fuel: discovered, given its role, deployed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pumphouse.errors import NodeTimeout, StepError
+from pumphouse.nodes.fuel import Fuel, FuelNode
+from pumphouse.plan.model import PlannedStep
+from pumphouse.steps.base import Context, Outcome, Step, expect
+from pumphouse.steps.hardware.guards import environment_of, require_empty, require_same_serial, same_machine
+from pumphouse.steps.hardware.power import boot_by_pxe
+
+#: Seconds between two looks at a node that boots.
+POLL_S = 1.0
+#: States of a node whose disks Fuel has begun to overwrite, or has overwritten.
+_TAKEN = ("provisioning", "provisioned", "deploying", "ready")
+
+
+class DiscoverNode(Step):
+    """Wait until Fuel has discovered the machine that was meant: all its MACs and its serial."""
+
+    kind = "node-discovered"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Never in place by itself: a record of Fuel's may be older than the machine's boot."""
+        return None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Wait; a node that did not show the last time is booted by PXE once more."""
+        events = ctx.journal.events(plan_hash=ctx.plan.hash, step_key=step.key)
+        with ctx.nodes.fuel() as fuel:
+            known = fuel.find_node(step.params["macs"], step.params["serial"])
+            if sum(event.event == "intent" for event in events) > 1 and not _is_there(known):
+                ctx.report(f"{step.params['node']} was not discovered the last time: it boots by PXE once more.")
+                boot_by_pxe(ctx, dict(step.params))
+            node = fuel.wait_discovered(
+                step.params["macs"], step.params["serial"], timeout_s=step.params["timeout_s"], report=ctx.report
+            )
+        return {"fuel_id": node.id}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """All MACs and the serial, read again."""
+        with ctx.nodes.fuel() as fuel:
+            node = same_machine(fuel, step.params)
+        expect(f"node {step.params['node']} in Fuel", {"online": (True, node.online)})
+        return {"fuel_id": node.id, "macs": list(node.macs), "serial": node.serial, "status": node.status}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Forget the record, lest it be taken for the machine later; it belongs to no environment any more."""
+        with ctx.nodes.fuel() as fuel:
+            node = fuel.find_node(step.params["macs"], step.params["serial"])
+            if node is None:
+                return {"gone": True}
+            fuel.delete_node(node.id, timeout_s=ctx.site.action_timeout_s)
+        return {"deleted": node.id}
+
+
+def _is_there(node: FuelNode | None) -> bool:
+    return node is not None and node.is_free and node.is_complete
+
+
+class AssignNode(Step):
+    """Give the node its role in the environment, and its interfaces and disks."""
+
+    kind = "node-assign"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """In place only when it is deployed already; before that the layout is set (again)."""
+        with ctx.nodes.fuel() as fuel:
+            environment = environment_of(fuel, step.params["environment"])
+            node = same_machine(fuel, step.params)
+        if node.environment_id not in (None, environment.id):
+            raise StepError(
+                f"Node {step.params['node']} is node {node.id} of environment {node.environment_id} in Fuel, not of "
+                f"{environment.name}.",
+                remedy="take it out of that environment in Fuel, or correct the environment's name.",
+            )
+        done = node.environment_id == environment.id and node.status in _TAKEN
+        return {"fuel_id": node.id, "environment_id": environment.id} if done else None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Assign, name, lay out: each is read back by Fuel's client."""
+        params = step.params
+        with ctx.nodes.fuel() as fuel:
+            environment = environment_of(fuel, params["environment"])
+            node = same_machine(fuel, params)
+            fuel.assign(environment.id, {node.id: params["roles"]})
+            fuel.set_node_name(node.id, params["node"])
+            if params["template"]:
+                template = _template(ctx, fuel, params["template"])
+                fuel.copy_layout(template.id, node.id, disks=params["copy_disks"])
+            if params["interfaces"]:
+                fuel.set_interfaces(node.id, _interfaces(fuel.interfaces(node.id), params["interfaces"]))
+            if params["disks"]:
+                fuel.set_disks(node.id, _disks(fuel.disks(node.id), params["disks"]))
+        return {"fuel_id": node.id, "environment_id": environment.id}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """Environment, roles and layout, read again."""
+        with ctx.nodes.fuel() as fuel:
+            node = same_machine(fuel, step.params)
+            layout = _told(fuel.interfaces(node.id), fuel.disks(node.id))
+        roles = sorted({*node.roles, *node.pending_roles})
+        expect(
+            f"node {step.params['node']} in Fuel",
+            {
+                "environment": (outcome["environment_id"], node.environment_id),
+                "roles": (sorted(step.params["roles"]), roles),
+            },
+        )
+        return {"fuel_id": node.id, "roles": roles, **layout}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Take it out of the environment, while nothing was installed on it."""
+        if not ours:
+            return {"kept": True}
+        with ctx.nodes.fuel() as fuel:
+            node = fuel.find_node(step.params["macs"], step.params["serial"])
+            if node is None or node.environment_id is None:
+                return {"gone": True}
+            if node.status in _TAKEN:
+                raise StepError(
+                    f"Node {step.params['node']} is {node.status} in Fuel: its disks were overwritten.",
+                    remedy="finish its transfer; it cannot be given back any more.",
+                )
+            fuel.unassign(node.environment_id, [node.id])
+        return {"unassigned": node.id}
+
+
+class DeployNode(Step):
+    """Deploy the environment's pending changes, which are this node's and nobody else's: its disks are overwritten.
+
+    Everything is asked once more: the machine is the one that was meant, and the source holds nothing on it.
+    """
+
+    kind = "node-deploy"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Ready already; or refuse, while nothing was overwritten."""
+        params = step.params
+        with ctx.nodes.fuel() as fuel:
+            environment = environment_of(fuel, params["environment"])
+            node = same_machine(fuel, params)
+            if node.environment_id != environment.id:
+                raise StepError(
+                    f"Node {params['node']} (node {node.id} of Fuel) is not in environment {environment.name} now.",
+                    remedy="find out who took it out; then transfer it with a new plan.",
+                )
+            if node.status == "ready":
+                return {"fuel_id": node.id, "environment_id": environment.id, "task_id": None}
+            if node.status not in _TAKEN:
+                _alone(fuel, environment.id, node)
+        if params["host"] and node.status not in _TAKEN:
+            require_empty(ctx, params["host"])
+        return None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Deploy, or take up the deployment that an earlier run began; wait for its task and the node."""
+        with ctx.nodes.fuel() as fuel:
+            environment = environment_of(fuel, step.params["environment"])
+            node = same_machine(fuel, step.params)
+            running = fuel.running_task(environment.id)
+            if running is not None and node.status in _TAKEN:
+                task_id = running.id
+                ctx.report(f"Fuel deploys {step.params['node']} already (task {task_id}): it is waited for.")
+            else:
+                if node.status == "error" and node.error_type == "provision":
+                    _bootstrap_again(ctx, fuel, step.params)
+                task_id = fuel.deploy_changes(environment.id)
+            fuel.wait_task(task_id, node_ids=[node.id], report=ctx.report)
+        return {"fuel_id": node.id, "environment_id": environment.id, "task_id": task_id}
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """The node is ready with its roles, and the environment works."""
+        with ctx.nodes.fuel() as fuel:
+            node = same_machine(fuel, step.params)
+            environment = environment_of(fuel, step.params["environment"])
+        expect(
+            f"node {step.params['node']} in Fuel",
+            {
+                "status": ("ready", node.status),
+                "roles": (sorted(step.params["roles"]), sorted(node.roles)),
+                "environment": ("operational", environment.status),
+            },
+        )
+        return {"status": node.status, "fqdn": node.fqdn, "task_id": outcome["task_id"]}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Cannot be undone."""
+        raise StepError(
+            f"Node {step.params['node']} was deployed: its disk does not hold the source's system any more.",
+            remedy="install it at the source anew, if it is to go back.",
+        )
+
+
+def _bootstrap_again(ctx: Context, fuel: Fuel, params: Mapping[str, Any]) -> None:
+    """A node on which provisioning failed has nothing to run: it must be in the bootstrap image to be tried again.
+
+    Fuel calls a node online for minutes after its last word, so it is missed first and then waited for.
+    """
+    ctx.report(f"{params['node']} failed the last time: it boots Fuel's bootstrap image again.")
+    with ctx.nodes.bmc(params["node"]) as bmc:
+        require_same_serial(params, bmc)
+        bmc.set_power("off")
+    _wait_online(fuel, params, online=False)
+    boot_by_pxe(ctx, dict(params))
+    _wait_online(fuel, params, online=True)
+
+
+def _wait_online(fuel: Fuel, params: Mapping[str, Any], *, online: bool) -> None:
+    end = time.monotonic() + params["timeout_s"]
+    while same_machine(fuel, params).online != online:
+        if time.monotonic() > end:
+            raise NodeTimeout(
+                f"{fuel.name} calls node {params['node']} {'offline' if online else 'online'} still, "
+                f"{params['timeout_s']:g} s after it was switched {'on' if online else 'off'}.",
+                remedy="look at its console; run again when it is mended.",
+            )
+        time.sleep(POLL_S)
+
+
+def _alone(fuel: Fuel, environment_id: int, node: FuelNode) -> None:
+    """Deploying is for everything that is pending in the environment: somebody else's changes are none of ours."""
+    others = [
+        other.name
+        for other in fuel.list_nodes(environment_id)
+        if other.id != node.id and (other.pending_addition or other.pending_deletion)
+    ]
+    if others:
+        raise StepError(
+            f"Environment {environment_id} of {fuel.name} has pending changes of other nodes: {', '.join(others)}. "
+            "Deploying would carry them out as well.",
+            remedy="let their owner deploy or discard them in Fuel, then run again.",
+        )
+
+
+def _template(ctx: Context, fuel: Fuel, name: str) -> FuelNode:
+    """A node to copy from: by its name in Fuel, else in site.yaml."""
+    found = [node for node in fuel.list_nodes() if name in (node.name, node.fqdn, node.hostname)]
+    if not found and name in ctx.site.hardware.nodes:
+        spec = ctx.site.hardware.nodes[name]
+        known = fuel.find_node(spec.macs, spec.serial)
+        found = [known] if known is not None else []
+    if len(found) != 1:
+        raise StepError(
+            f"{fuel.name} has {len(found)} nodes called {name}, which is to be copied from.",
+            remedy="name one node as Fuel or site.yaml does (fuel.template_node), or give a layout.",
+        )
+    return found[0]
+
+
+def _interfaces(now: list[dict[str, Any]], wanted: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    networks = {str(net["name"]): net for nic in now for net in nic.get("assigned_networks", [])}
+    known = {str(nic["name"]) for nic in now}
+    unknown = [*(set(wanted) - known), *({name for names in wanted.values() for name in names} - networks.keys())]
+    if unknown:
+        raise StepError(
+            f"The layout names interfaces or networks that Fuel does not show: {', '.join(sorted(unknown))}.",
+            remedy=f"use interfaces {', '.join(sorted(known))} and networks {', '.join(sorted(networks))}.",
+        )
+    return [{**nic, "assigned_networks": [networks[n] for n in wanted.get(str(nic["name"]), [])]} for nic in now]
+
+
+def _disks(now: list[dict[str, Any]], wanted: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
+    unknown = set(wanted) - {str(disk["name"]) for disk in now}
+    if unknown:
+        raise StepError(
+            f"The layout names disks that Fuel does not show: {', '.join(sorted(unknown))}.",
+            remedy=f"use {', '.join(sorted(str(disk['name']) for disk in now))}.",
+        )
+    return [
+        {
+            **disk,
+            "volumes": [
+                {**volume, "size": wanted.get(str(disk["name"]), {}).get(str(volume["name"]), volume["size"])}
+                for volume in disk["volumes"]
+            ],
+        }
+        for disk in now
+    ]
+
+
+def _told(nics: list[dict[str, Any]], disks: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "interfaces": {
+            str(nic["name"]): sorted(str(net["name"]) for net in nic.get("assigned_networks", [])) for nic in nics
+        },
+        "disks": {
+            str(disk["name"]): {str(v["name"]): v["size"] for v in disk["volumes"] if v["size"]} for disk in disks
+        },
+    }

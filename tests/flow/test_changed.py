@@ -1,0 +1,94 @@
+"""Servers that change between plan and move: they are left alone, with the difference, and the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+
+from pumphouse.errors import ApprovalMissing, PlanStale, StepError
+from pumphouse.selection import select_servers
+from tests.flow.desk import AT_SOURCE, MOVED, Desk, eventually
+from tests.labsite import SDK_WARNS_OF_ITSELF
+from tests.raw import ask
+
+pytestmark = SDK_WARNS_OF_ITSELF
+
+
+def reboot(desk: Desk, server_id: str) -> None:
+    """Its owner reboots a server; wait until it runs again."""
+    ask(desk.old.compute, f"/servers/{server_id}/action", "POST", json={"reboot": {"type": "SOFT"}})
+    eventually(lambda: desk.source(server_id)["OS-EXT-STS:task_state"] is None, "reboot")  # type: ignore[index]
+
+
+def tag(desk: Desk, server_id: str) -> None:
+    """Its owner changes a server's metadata."""
+    ask(desk.old.compute, f"/servers/{server_id}/metadata", "POST", json={"metadata": {"role": "canary-value"}})
+
+
+def remove(desk: Desk, server_id: str) -> None:
+    """Its owner deletes a server."""
+    ask(desk.old.compute, f"/servers/{server_id}", "DELETE")
+    eventually(lambda: desk.source(server_id) is None, "deletion")
+    desk.servers.pop(server_id)
+
+
+def test_what_changed_since_the_approval_is_left_alone_and_the_others_move(desk: Desk, fleet: Iterator[str]) -> None:
+    tagged, rebooted, removed, same = islice(fleet, 4)
+    names = {server_id: desk.servers[server_id]["name"] for server_id in (tagged, rebooted, removed, same)}
+    with desk.run() as run:
+        plan = run.plan_move(select_servers(run.inventory().servers, ids=list(names)))
+        desk.approve(plan, run)
+    tag(desk, tagged)
+    reboot(desk, rebooted)
+    remove(desk, removed)
+    done = desk.do("move", ids=[tagged, rebooted, same], approved=False)
+    assert done.plan.hash == plan.hash
+    assert done.result == "failed"
+    said = str(done.error)
+    assert f"{names[tagged]} ({tagged}) of old changed since the plan was made: metadata role changed" in said
+    assert f"{names[rebooted]} ({rebooted}) of old changed since the plan was made: reboot at " in said
+    assert f"{names[removed]} ({removed}) of old changed since the plan was made: it is gone" in said
+    assert "canary-value" not in said
+    assert desk.places([tagged, rebooted, same]) == [AT_SOURCE, AT_SOURCE, MOVED]
+    # nothing was made for those that were left alone
+    ports = {ip["ip_address"] for port in ask(desk.new.network, "/ports")["ports"] for ip in port["fixed_ips"]}
+    assert desk.address(same) in ports
+    assert not ports & {desk.address(tagged), desk.address(rebooted)}
+    # each of them can be planned anew on its own
+    again = desk.do("move", ids=[rebooted])
+    assert (again.error, again.result) == (None, "succeeded")
+
+
+def test_a_change_between_preparing_and_stopping(desk: Desk, fleet: Iterator[str]) -> None:
+    stopped, same = islice(fleet, 2)
+    with desk.run() as run:
+        plan = run.plan_move(select_servers(run.inventory().servers, ids=[stopped, same]))
+        desk.approve(plan, run)
+        run.require_approval(plan)
+        run.prepare(plan)
+        desk.act(stopped, "os-stop", "SHUTOFF")
+        with pytest.raises(StepError, match="status was ACTIVE, is SHUTOFF") as caught:
+            run.cut_over(plan)
+        assert isinstance(caught.value.__cause__, PlanStale)
+    assert run.journal.get_run(run.id).result == "failed"
+    assert desk.place(same) == MOVED
+    desk.act(stopped, "os-start", "ACTIVE")
+    assert desk.place(stopped) == AT_SOURCE
+
+
+def test_an_approval_does_not_cover_what_else_changed(desk: Desk, fleet: Iterator[str]) -> None:
+    first, second, third = islice(fleet, 3)
+    with desk.run() as run:
+        servers = run.inventory().servers
+        plan = run.plan_move(select_servers(servers, ids=[first, second]))
+        desk.approve(plan, run)
+    for ids in ([first], [first, second, third]):  # left out on purpose, and added
+        with pytest.raises(ApprovalMissing):
+            desk.do("move", ids=ids, approved=False)
+    tag(desk, first)
+    tag(desk, second)
+    with pytest.raises(ApprovalMissing):
+        desk.do("move", ids=[first, second], approved=False)
+    assert desk.places([first, second, third]) == [AT_SOURCE] * 3

@@ -1,0 +1,90 @@
+"""The end of a source on the lab: archived, dark, its controllers in the destination; interrupted and taken up again."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pumphouse.errors import ChecksFailed
+from tests.hardware.hall import LabHall
+from tests.labsite import SDK_WARNS_OF_ITSELF, start_lab
+from tests.raw import ask
+
+pytestmark = SDK_WARNS_OF_ITSELF
+
+HOSTS = [f"compute{number}" for number in range(1, 6)]
+
+
+@pytest.fixture(scope="module")
+def ending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHall]:
+    """A lab of its own: this is its source's last day."""
+    lab = start_lab(tmp_path_factory, name="ending", scale=0.02, hardware=True, content="plain", rate_limit="off")
+    hall = LabHall(lab)
+    hall.hurry()
+    hall.ground()
+    yield hall
+    lab.stop()
+
+
+def held(hall: LabHall) -> tuple[list[str], list[str], list[str]]:
+    """Names of the source's servers and images, and its projects' floating addresses, as the source itself says."""
+    with hall.lab.connect("old") as old:
+        found = ask(old.image, "/images?limit=100")["images"]
+        images = [image["id"] for image in found if image["status"] == "active"]
+        bulk = ask(old.compute, "/os-floating-ips-bulk")["floating_ip_info"]
+    return list(hall.servers()), images, [one["address"] for one in bulk if one["project_id"]]
+
+
+def empty(hall: LabHall) -> None:
+    """Whoever owned the source's servers deletes them."""
+    with hall.lab.connect("old") as old:
+        for server in ask(old.compute, "/servers?all_tenants=1")["servers"]:
+            old.compute.delete(f"/servers/{server['id']}")
+    assert not hall.servers()
+
+
+def test_the_source_ends_only_when_nothing_is_left_and_goes_on_when_it_is_dark(ending: LabHall, tmp_path: Path) -> None:
+    archive = tmp_path / "controllers.tar"
+    write = f"import pathlib; pathlib.Path({str(archive)!r}).write_bytes(b'databases and configuration')"
+    words = [sys.executable, "-c", write]
+    servers, images, addresses = held(ending)
+    asked: dict[str, Any] = {"copy_disks": False, "discovery_s": 60.0}
+    with ending.run() as run:
+        plan = run.hardware.plan_decommission(words, str(archive), **asked)
+        with pytest.raises(ChecksFailed) as refused:
+            run.require_clean(run.check(plan))
+    told = {(finding.code, finding.object) for finding in refused.value.findings}
+    assert {name for code, name in told if code == "server-left"} == {f"server {name}" for name in servers}
+    said = " ".join(finding.message for finding in refused.value.findings if finding.code == "image-left")
+    assert all(image_id in said for image_id in images)
+    assert {name for code, name in told if code == "host-left"} == {f"host {name}" for name in HOSTS}
+    empty(ending)
+    asked |= {"leave": [*images, *addresses, *HOSTS]}
+    given = {"archive": words, "archive_file": str(archive), **asked}
+    code, outcome = ending.headless("notebooks/09-decommission.ipynb", **given)
+    assert (code, outcome["result"]) == (3, "refused"), outcome
+    assert not archive.exists()
+    ending.approve_next("decommission")
+    ending.lab.control("POST", "/hardware/machines/ctl-01/stage", fault="deploy-error", on=True)
+    code, outcome = ending.headless("notebooks/09-decommission.ipynb", **given)
+    assert (code, outcome["result"]) == (1, "failed"), outcome
+    assert (
+        hashlib.sha256(archive.read_bytes()).hexdigest() == hashlib.sha256(b"databases and configuration").hexdigest()
+    )
+    assert ending.machine("net-01")["runs"] == "destination"
+    ending.lab.control("POST", "/hardware/machines/ctl-01/stage", fault="deploy-error", on=False)
+    code, outcome = ending.headless("notebooks/09-decommission.ipynb", **given)
+    assert (code, outcome["result"]) == (0, "succeeded"), outcome
+    for name in ("net-01", "ctl-01"):
+        machine = ending.machine(name)
+        assert (machine["runs"], machine["disk"], ending.vlan(name)) == ("destination", "destination", 100)
+    history = ending.lab.control("GET", "/hardware")["history"]
+    off = [one["name"] for one in history if one["event"] == "power-off" and one["name"] in ("net-01", "ctl-01")]
+    assert off.index("net-01") < off.index("ctl-01")
+    assert ending.canaries() == []
+    assert ending.lab.violations() == []

@@ -30,6 +30,7 @@ _HOMES = {
     "show_report": "pumphouse.notebook.runs",
     "show_run": "pumphouse.notebook.runs",
     "show_sides": "pumphouse.notebook.sides",
+    "show_site": "pumphouse.notebook.sitemap",
     "show_way": "pumphouse.notebook.way",
     "watch": "pumphouse.notebook.panel",
 }

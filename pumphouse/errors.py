@@ -208,6 +208,11 @@ class NodeRefused(NodeError):
         super().__init__(message, remedy=remedy, request_id=request_id)
         self.status = status
 
+    @property
+    def refused(self) -> bool:
+        """Whether the service says that it did nothing; any other answer leaves that open (Fuel's 500)."""
+        return self.status in REFUSALS
+
 
 class FuelTaskFailed(NodeError):
     """A Fuel task ended in status ``error``."""

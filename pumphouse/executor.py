@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pumphouse.clouds.failures import timed_out
-from pumphouse.errors import REFUSALS, ApiError, ClaimHeld, CloudUnreachable, PumphouseError, StepError, Stopped
+from pumphouse.errors import (
+    REFUSALS,
+    ApiError,
+    ClaimHeld,
+    CloudUnreachable,
+    NodeRefused,
+    PumphouseError,
+    StepError,
+    Stopped,
+)
 from pumphouse.holder import holder, is_gone
 from pumphouse.journal import StepState
 from pumphouse.journal.store import SCOPE_KEY
@@ -339,9 +348,9 @@ def _do(ctx: Context, step: PlannedStep, begun: float, permit: Callable[[], None
 
 def _did_nothing(error: PumphouseError, requests: Requests) -> bool:
     """Whether every request that could have changed anything was refused, and that is what ended the step."""
-    cause = error if isinstance(error, ApiError) else error.__cause__
+    cause = error if isinstance(error, ApiError | NodeRefused) else error.__cause__
     refused = bool(requests.statuses) and all(status in REFUSALS for status in requests.statuses)
-    return isinstance(cause, ApiError) and cause.refused and refused
+    return isinstance(cause, ApiError | NodeRefused) and cause.refused and refused
 
 
 def _ground_stands(ctx: Context, stop: PlannedStep) -> None:

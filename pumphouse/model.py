@@ -261,7 +261,7 @@ class Server:
 
 @dataclass(frozen=True)
 class ServerAction:
-    """What somebody had Nova do to a server (``os-instance-actions``): its name there, and when it began (aware UTC)."""
+    """What somebody had Nova do to a server (``os-instance-actions``): its name there, when it began (aware UTC)."""
 
     name: str
     started_at: datetime

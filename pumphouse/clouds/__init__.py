@@ -4,9 +4,9 @@
 versions it has (Keystone v2.0/v3, Glance v1/v2, nova-network or Neutron) is found out there and ends here: nothing
 above this package sees an HTTP path or a microversion, and a release's name only to show it or to refuse it.
 ``config`` and ``login`` read clouds.yaml, ``discovery``, ``releases`` and ``abilities`` find out what is there, and
-``pairing`` refuses two that are one; ``later`` is a destination that may not have been made yet. ``http`` is the only module that speaks HTTP; ``faults`` turns error answers and
-``failures`` missing ones into our errors, ``parse`` turns foreign JSON into text and numbers, and one module per
-service turns those into the records of :mod:`pumphouse.model`.
+``pairing`` refuses two that are one; ``later`` is a destination that may not have been made yet. ``http`` is the only
+module that speaks HTTP; ``faults`` turns error answers and ``failures`` missing ones into our errors, ``parse`` turns
+foreign JSON into text and numbers, and one module per service turns those into the records of :mod:`pumphouse.model`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from itables.widget import ITable
 
 from pumphouse.notebook.display import tone_of
 from pumphouse.notebook.html import WARN, clean
-from pumphouse.notebook.tree import Group, Tree
+from pumphouse.notebook.tree import Group, OwnKeys, Tree
 from pumphouse.notebook.widgets import words_button
 
 #: Rows of one page of the grid.
@@ -158,7 +158,7 @@ class PickerView:
         places = [listing, widgets.VBox(), widgets.VBox()]
         self.tabs = widgets.Tab(places, titles=("List", "By project", "By host"), selected_index=0)
         self.tabs.observe(lambda _: self._open_tab(), names="selected_index")
-        self.widget = widgets.VBox([self.summary, self.tabs])
+        self.widget = widgets.VBox([self.summary, self.tabs, OwnKeys()])
 
     def _dropdown(self, name: str, column: str) -> widgets.Dropdown:
         values = self._servers[column]
@@ -274,6 +274,7 @@ def _rows(servers: pd.DataFrame, findings: Mapping[str, Sequence[str]], obstacle
             "server": words("name"),
             "project": words("project_name"),
             "state": [f"{tone_of(value).symbol} {value}" if value else "" for value in words("status")],
+            "findings": said,
             "host": words("host"),
             "flavor": words("flavor_name"),
             "vCPUs": pd.array(numbers("vcpus"), dtype="Int64"),
@@ -281,7 +282,6 @@ def _rows(servers: pd.DataFrame, findings: Mapping[str, Sequence[str]], obstacle
             "disk (GiB)": pd.array(numbers("disk_gib"), dtype="Int64"),
             "image": words("image_name"),
             "fixed IPs": words("fixed_ips"),
-            "findings": said,
         }
     )
 

@@ -23,6 +23,12 @@ class Group:
     members: tuple[tuple[str, str], ...]
 
 
+class OwnKeys(anywidget.AnyWidget):
+    """Shows nothing: put into a VBox, it keeps JupyterLab's shortcuts out of it."""
+
+    _esm = _HERE / "keys.js"
+
+
 class Tree(anywidget.AnyWidget):
     """Shows groups; tells ``toggled`` which ids were checked or unchecked. Members travel when a group is opened."""
 

@@ -69,16 +69,15 @@ def show_way(run: Run, *, folder: str | Path = ".", now: datetime | None = None)
             [
                 Cell("next", BUSY, strong=True) if is_next else Cell(""),
                 Cell(page.title, strong=is_next, notebook=page.file),
-                *_went(last.get(page.stem), now),
-                Cell(page.purpose),
-                Cell(page.impact),
+                _went(last.get(page.stem), now),
+                Cell(_first_sentence(page.purpose)),
+                Cell(_first_sentence(page.impact)),
             ]
         )
     columns = [
         Column("", kind="word"),
         Column("notebook"),
         Column("last run", kind="word"),
-        Column("when"),
         Column("what for", kind="prose"),
         Column("what it changes", kind="prose"),
     ]
@@ -92,8 +91,13 @@ def next_step(run: Run, pages: Sequence[Page], now: datetime) -> Next:
     plans = [Plan.from_document(document) for document in journal.plan_documents()]
     for plan in reversed(plans):
         if journal.plan_state(plan.hash) == "started":
-            words = f"{_named(plan)} was begun and is not finished: run it again to go on, or roll it back."
-            return Next(_carrier(journal, plan, pages), words)
+            busy = _works_on(journal, plan, run.id)
+            words = (
+                f"is under way in run {busy}: watch it below."
+                if busy
+                else "was begun and is not finished: run it again to go on, or roll it back."
+            )
+            return Next(_carrier(journal, plan, pages), f"{_named(plan)} {words}")
     waiting = [plan for plan in plans if journal.plan_state(plan.hash) == "proposed" and _is_last(plan, plans)]
     for plan in reversed(waiting):
         try:
@@ -146,12 +150,16 @@ def _section(text: str, name: str) -> str:
     return ""
 
 
-def _went(row: RunRow | None, now: datetime) -> list[Cell]:
+def _first_sentence(text: str) -> str:
+    return text.partition(". ")[0].rstrip(".") + "." if text else ""
+
+
+def _went(row: RunRow | None, now: datetime) -> Cell:
     if row is None:
-        return [Cell("never", OFF), Cell(None)]
+        return Cell("never", OFF)
     if row.result is None:
-        return [Cell("under way", BUSY), Cell(ago(row.started_at, now))]
-    return [Cell(row.result, _RESULTS.get(row.result, NOTE)), Cell(ago(row.ended_at or row.started_at, now))]
+        return Cell(f"under way, begun {ago(row.started_at, now)}", BUSY)
+    return Cell(f"{row.result} {ago(row.ended_at or row.started_at, now)}", _RESULTS.get(row.result, NOTE))
 
 
 def ago(moment: datetime, now: datetime) -> str:
@@ -188,6 +196,13 @@ def _carrier(journal: Journal, plan: Plan, pages: Sequence[Page]) -> str:
             return known
     named = next((page.file for page in pages if f"-{plan.kind}-" in page.file), "")
     return _begins(pages, _CARRIED_BY[plan.kind]) if plan.kind in _CARRIED_BY else named
+
+
+def _works_on(journal: Journal, plan: Plan, own_run_id: str) -> str:
+    """The run that carries the plan out at this moment; a dead one was closed when our own run began."""
+    scopes = journal.events(plan_hash=plan.hash, step_key=SCOPE_KEY)
+    last = scopes[-1].run_id if scopes else own_run_id
+    return "" if last == own_run_id or journal.get_run(last).state == "ended" else last
 
 
 def _begins(pages: Sequence[Page], start: str) -> str:

@@ -32,6 +32,7 @@ from pumphouse.site import load_site
 @site_option
 @click.option("--timeout", "cell_timeout_s", type=click.IntRange(min=1), metavar="SECONDS", help="Limit for one cell.")
 @click.option("--operator", metavar="NAME", help="Who runs this (default: PUMPHOUSE_OPERATOR or your account).")
+@click.option("--go-on", is_flag=True, help="Runbook: leave out what succeeded at its beginning in earlier runs of it.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @json_option
 @one_paragraph
@@ -41,6 +42,7 @@ def run_command(
     site_file: str,
     cell_timeout_s: int | None,
     operator: str | None,
+    go_on: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -70,6 +72,7 @@ def run_command(
             cell_timeout_s=cell_timeout_s,
             reporter=cells,
             step_reporter=None if as_json else _print_step,
+            go_on=go_on,
         )
     elif Path(what).suffix == ".ipynb":
         outcome = run_notebook(what, parameters, site, operator=operator, cell_timeout_s=cell_timeout_s, reporter=cells)

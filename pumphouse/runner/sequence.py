@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from pumphouse.records.sheet import Sheet
 from pumphouse.records.store import default_policy
 from pumphouse.runner.execute import Reporter, refuse_secrets, run_notebook
 from pumphouse.runner.outcome import RunOutcome
+from pumphouse.runner.parameters import resolve_parameters
 from pumphouse.runner.runbook import Call, Runbook, load_runbook, runbook_digest
 from pumphouse.runner.signals import StopSwitch
 from pumphouse.session.closing import Closing
@@ -37,10 +39,15 @@ def run_runbook(
     reporter: Reporter | None = None,
     step_reporter: StepReporter | None = None,
     switch: StopSwitch | None = None,
+    go_on: bool = False,
 ) -> RunOutcome:
     """Execute a runbook headlessly; it stops at the first notebook that neither succeeds nor finds nothing to do.
 
     Every notebook and every parameter of every step is checked before the first one runs.
+
+    :param go_on: leave out the notebooks at its beginning that succeeded in earlier runs of this very runbook, with the
+        same notebooks and parameters: what the earlier run left behind (an empty host, say) may be nothing that they
+        could begin with again.
 
     :returns: the outcome with one outcome per notebook that ran in ``steps``; the runbook's result is that of the
         notebook that stopped it, else ``succeeded``, or ``nothing-to-do`` if all of them found nothing to do.
@@ -70,8 +77,9 @@ def run_runbook(
             sheet = Sheet(run_id, runbook.facts, who, started_at, values, site.name)
             with hold_run(site.records_dir, run_id) as hold:
                 outcomes: list[RunOutcome] = []
+                done = _done_before(book, runbook_digest(runbook), values, calls, site) if go_on else 0
                 try:
-                    for number, call in enumerate(calls, 1):
+                    for number, call in enumerate(calls[done:], done + 1):
                         if stops.thrown:
                             break
                         if step_reporter is not None:
@@ -93,7 +101,9 @@ def run_runbook(
                             step_reporter(number, len(calls), call.label, outcome)
                         if not outcome.ok:
                             break
-                    result, detail = _sum_up(calls, outcomes, stops)
+                    result, detail = _sum_up(calls[done:], outcomes, stops)
+                    if done:
+                        detail = f"{done} of {len(calls)} notebooks succeeded in earlier runs. {detail}".rstrip()
                 except PumphouseError as error:
                     result, detail = sheets.INTERRUPTED, f"The runbook could not go on: {error}"
                 sheet = sheet.ended(result, detail)
@@ -105,6 +115,28 @@ def run_runbook(
     finally:
         if journal is None:
             book.close()
+
+
+def _done_before(book: Journal, digest: str, values: Mapping[str, Any], calls: list[Call], site: Site) -> int:
+    """How many notebooks at the beginning have succeeded in runs of this runbook with these parameters (read only)."""
+    rows = book.list_runs()
+    earlier = {row.id for row in rows if row.template_digest == digest and _same(row.parameters, values)}
+    succeeded = [
+        (row.template_digest, row.parameters)
+        for row in rows
+        if row.parent_id in earlier and row.result in (sheets.SUCCEEDED, sheets.NOTHING_TO_DO)
+    ]
+    for number, call in enumerate(calls):
+        wanted = resolve_parameters(call.template.parameters, call.template.check(call.parameters, site.path))
+        found = next((one for one in succeeded if one[0] == call.template.facts.sha256 and _same(one[1], wanted)), None)
+        if found is None:
+            return number
+        succeeded.remove(found)
+    return len(calls)
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return json.dumps(one, sort_keys=True, default=str) == json.dumps(other, sort_keys=True, default=str)
 
 
 def _sum_up(calls: list[Call], outcomes: list[RunOutcome], stops: StopSwitch) -> tuple[str, str]:

@@ -70,9 +70,12 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
         self.nodes = Nodes(site)
 
     # -- looking ------------------------------------------------------------------------------
-    def look(self, *nodes: str) -> tuple[NodeState, ...]:
-        """What BMC, switch, Fuel and Nova say of these nodes, or of all (read only)."""
-        return look_at_nodes(self._site.hardware, self.nodes, self._source, names=nodes)
+    def look(self, *nodes: str, rest: bool = False) -> tuple[NodeState, ...]:
+        """What BMC, switch, Fuel and Nova say of these nodes, or of all (read only).
+
+        :param rest: all others as well, as far as switch, Fuel and Nova tell: enough for a picture of the site.
+        """
+        return look_at_nodes(self._site.hardware, self.nodes, self._source, names=nodes, rest=rest)
 
     # -- planning -----------------------------------------------------------------------------
     def plan_acquire(

@@ -60,13 +60,15 @@ class _Looked:
 
 
 def look_at_nodes(
-    hardware: Hardware, nodes: Nodes, source: Cloud | None, *, names: Iterable[str] = ()
+    hardware: Hardware, nodes: Nodes, source: Cloud | None, *, names: Iterable[str] = (), rest: bool = False
 ) -> tuple[NodeState, ...]:
     """Ask every device about these nodes (all by default), several at a time (read only).
 
     :param source: None where the source is no more.
+    :param rest: all other nodes as well, but their BMCs are not asked: each takes longer than all the rest.
     """
-    wanted = [nodes.node(name) for name in names] or list(hardware.nodes.values())
+    asked = [nodes.node(name) for name in names] or list(hardware.nodes.values())
+    wanted = list(hardware.nodes.values()) if rest else asked
     looked = _Looked()
     if source is not None:
         _try(looked.problems, lambda: _ask_nova(source, looked))
@@ -76,7 +78,7 @@ def look_at_nodes(
     with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="rack") as pool:
         # every switch has been asked before the first node is described
         list(pool.map(lambda name: _ask_switch(nodes, name, wanted, looked), switches))
-        return tuple(pool.map(lambda spec: _look(nodes, spec, looked), wanted))
+        return tuple(pool.map(lambda spec: _look(nodes, spec, looked, bmc=spec in asked), wanted))
 
 
 def _ask_nova(source: Cloud, looked: _Looked) -> None:
@@ -103,14 +105,14 @@ def _ask_switch(nodes: Nodes, name: str, wanted: Iterable[NodeSpec], looked: _Lo
         looked.silent[name] = problems[0]
 
 
-def _look(nodes: Nodes, spec: NodeSpec, looked: _Looked) -> NodeState:
+def _look(nodes: Nodes, spec: NodeSpec, looked: _Looked, *, bmc: bool) -> NodeState:
     problems = list(looked.problems)
 
     def power() -> tuple[str, str]:
-        with nodes.bmc(spec.name) as bmc:
-            return bmc.power(), bmc.identity().serial
+        with nodes.bmc(spec.name) as opened:
+            return opened.power(), opened.identity().serial
 
-    powered = _try(problems, power) if spec.bmc is not None else None
+    powered = _try(problems, power) if bmc and spec.bmc is not None else None
     port = spec.ports[0] if spec.ports else None
     if port is not None and port.switch in looked.silent:
         problems.append(looked.silent[port.switch])

@@ -14,7 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pumphouse.clouds.api import Cloud
-from pumphouse.errors import ApiError, ClaimHeld, JournalError, PumphouseError, StepError, VerificationFailed
+from pumphouse.errors import (
+    ApiError,
+    ClaimHeld,
+    JournalError,
+    NodeRefused,
+    PumphouseError,
+    StepError,
+    VerificationFailed,
+)
 from pumphouse.executor import Execution, execute
 from pumphouse.holder import holder
 from pumphouse.journal import Journal
@@ -424,13 +432,15 @@ def test_what_was_there_before_us_is_adopted_and_not_ours(bench: Bench, stage: S
     assert bench.journal.mapping("thing", "s1") == "theirs"
 
 
-def refuses(stage: Stage, status: int, *answers: int | None) -> Callable[[], None]:
+def refuses(
+    stage: Stage, status: int, *answers: int | None, kind: type[ApiError | NodeRefused] = ApiError
+) -> Callable[[], None]:
     """An action that ends with this status, after changing requests that were answered so (None: not at all)."""
 
     def act() -> None:
         for answer in answers:
             note("identity", "POST", status=answer)
-        raise ApiError("no", status=status)
+        raise kind("no", status=status)
 
     return act
 
@@ -462,6 +472,19 @@ def test_what_appears_after_a_refusal_is_somebody_elses(
     stage.objects["mapped:1"] = "theirs"
     bench.run(plan)
     assert bench.journal.step_state(plan.hash, "mapped:1").ours is ours
+    assert bench.journal.made_by_us("mapped:1") is ours
+
+
+@pytest.mark.parametrize(("status", "ours"), [(409, False), (400, False), (500, True), (0, True)])
+def test_what_appears_after_fuel_refused_it_is_somebody_elses(
+    bench: Bench, stage: Stage, status: int, ours: bool
+) -> None:
+    plan = make_plan(make_step("mapped:1", params={"source_id": "s1"}))
+    stage.doing["act", "mapped:1"] = refuses(stage, status, status, kind=NodeRefused)
+    with pytest.raises((StepError, NodeRefused)):
+        bench.run(plan)
+    stage.objects["mapped:1"] = "theirs"
+    bench.run(plan)
     assert bench.journal.made_by_us("mapped:1") is ours
 
 

@@ -116,7 +116,7 @@ BUILT_IN = sorted(
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-@fuzzed(2)
+@fuzzed()
 @given(answer=st.sampled_from(ANSWERS).flatmap(torn) | st.text(max_size=80).map(lambda t: t.encode("utf-8", "replace")))
 def test_switches_that_answer_in_text(name: str, answer: bytes) -> None:
     platform = platforms.load(name, {}, where="switches.x")

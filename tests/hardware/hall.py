@@ -24,6 +24,7 @@ PHASES = {
     "acquire": ("evacuate", "release"),
     "fuel-master": ("release", "create", "discover", "install", "prove"),
     "transfer": ("release", "discover", "install", "prove"),
+    "decommission": ("archive", "retire"),
 }
 
 

@@ -159,6 +159,13 @@ def test_other_peoples_pending_changes_are_not_deployed(hall: Hall) -> None:
     assert "deploy" not in hall.world.log
 
 
+@pytest.mark.parametrize("taken", ["node:n1", "host:host-n1"])
+def test_two_runs_do_not_work_on_one_node(hall: Hall, taken: str) -> None:
+    hall.journal.claim("another run", [taken], holder="somebody@elsewhere:1", lease_s=100)
+    assert f"{taken} is being worked on by somebody@elsewhere" in str(refused(hall))
+    assert "power off" not in hall.world.log
+
+
 class DyingJournal(Journal):
     """The journal of a process that dies at one event of one step."""
 

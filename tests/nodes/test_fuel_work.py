@@ -41,10 +41,8 @@ def discovered(lab: Master, fuel: Fuel, *names: str) -> list[FuelNode]:
 
 
 def deployed(lab: Master, fuel: Fuel, *names: str) -> tuple[int, list[FuelNode]]:
-    """An environment with a controller and computes, whose endpoints do without TLS."""
+    """An environment with a controller and computes."""
     environment_id = environment_of(fuel)
-    if "public_ssl" in fuel.attributes(environment_id):
-        fuel.set_attributes(environment_id, {"public_ssl": {"services": False}})
     nodes = discovered(lab, fuel, *names)
     roles = {node.id: ["compute"] for node in nodes} | {nodes[0].id: ["controller"]}
     fuel.assign(environment_id, roles)
@@ -118,10 +116,11 @@ def test_the_life_of_a_node(lab: Master) -> None:
     assert {node.id for node in fuel.list_nodes(environment_id)} == {controller.id, first.id}
 
 
-def test_7_0_turns_tls_on_by_itself() -> None:
+def test_endpoints_may_speak_tls_since_7_0() -> None:
     with master("7.0") as lab:
         fuel = lab.fuel()
         environment_id = environment_of(fuel)
+        fuel.set_attributes(environment_id, {"public_ssl": {"services": True}})
         [node] = discovered(lab, fuel, "m1")
         fuel.assign(environment_id, {node.id: ["controller"]})
         fuel.wait_task(fuel.deploy_changes(environment_id), node_ids=[node.id], timeout_s=WAIT_S)

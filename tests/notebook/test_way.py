@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -68,10 +69,14 @@ def test_a_plan_goes_from_approval_over_moving_to_finalising(run: DeskRun) -> No
 def test_what_is_begun_goes_on_in_the_notebook_that_began_it(run: DeskRun) -> None:
     plan = run.keep(replace(move_of("web"), kind="rollback"), "started")
     assert step(run)[0] == "05"
-    other = run.begin("notebooks/06-acquire-node.ipynb")
+    other = run.begin("notebooks/03-move-servers.ipynb")
     run.set_out(other, plan)
-    known = {page.stem for page in pages_of(TEMPLATES)}
-    assert step(run)[0] == ("06" if "06-acquire-node" in known else "05")
+    assert step(run) == (
+        "03",
+        f"The rollback plan {plan.hash[:12]} of web is under way in run {other}: watch it below.",
+    )
+    run.journal.end_run(other, "aborted")
+    assert "was begun and is not finished" in step(run)[1]
 
 
 def test_a_plan_that_a_later_one_replaced_waits_no_more(run: DeskRun) -> None:
@@ -86,8 +91,7 @@ def test_the_way_is_a_table_with_links_and_how_it_went(run: DeskRun) -> None:
     assert '<a href="01-inventory.ipynb">' in display.html
     assert "00-start" not in display.html
     (line,) = [line for line in display.text.splitlines() if "Inventory of both clouds" in line and "✖" in line]
-    assert "✖ failed" in line
-    assert "0 s ago" in line or "1 s ago" in line
+    assert re.search(r"✖ failed \d+ s ago \(", line)
 
 
 @pytest.mark.parametrize(

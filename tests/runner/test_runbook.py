@@ -204,6 +204,14 @@ def test_stops_at_the_first_failure(tmp_path: Path) -> None:
     journal.close()
     assert rows[outcome.run_id].result == "failed"
     assert [row.parent_id for row in rows.values()].count(outcome.run_id) == 2
+    told.clear()
+    again = run_runbook(write_runbook(tmp_path), given, site, operator="Ada", step_reporter=hear, go_on=True)
+    assert [label for _, _, label, _ in told] == ["two bad", "two bad"]
+    assert (again.result, [step.result for step in again.steps]) == ("failed", ["failed"])
+    assert again.detail.startswith("1 of 3 notebooks succeeded in earlier runs.")
+    told.clear()
+    run_runbook(write_runbook(tmp_path), {**given, "wave": 3}, site, step_reporter=hear, go_on=True)
+    assert told[0][:3] == (1, 3, "one")
 
 
 def test_a_stop_between_notebooks_aborts(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ _ID = re.compile(r"(?<![0-9a-f-])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)?")
 _MAC = re.compile(r"fa:16:3e(?::[0-9a-f]{2}){3}")
 _SUM = re.compile(r'"checksum": "([0-9a-f]{16})([0-9a-f]{16})"')
+_SET = re.compile(r'\["[<>?0-9a-z-]{1,36}"(?:, "[<>?0-9a-z-]{1,36}")+\]')
 _ROUNDS = 4
 _NAMED = "ids of "
 
@@ -42,7 +43,7 @@ def normal(records: Iterable[tuple[str, Any]], *, known: frozenset[str], macs: f
     found: dict[str, list[str]] = {}
     for table, line in lines:
         found.setdefault(table, []).append(_ID.sub(lambda match: "ID" if match[0] in labels else match[0], line))
-        found.setdefault(_NAMED + table, []).append(_ID.sub(lambda match: labels.get(match[0], match[0]), line))
+        found.setdefault(_NAMED + table, []).append(_named(line, labels))
     return {table: sorted(rows) for table, rows in sorted(found.items())}
 
 
@@ -82,9 +83,18 @@ def _line(record: Any, macs: frozenset[str]) -> str:
     return _MAC.sub(lambda match: match[0] if match[0] in macs else "MAC", line)
 
 
+def _named(line: str, labels: Mapping[str, str]) -> str:
+    return _unordered(_ID.sub(lambda match: labels.get(match[0], match[0]), line))
+
+
+def _unordered(line: str) -> str:
+    """Services list ids in the order of the ids, which are another time others: lists of words are sorted by names."""
+    return _SET.sub(lambda match: json.dumps(sorted(json.loads(match[0]))), line)
+
+
 def _label(mentions: list[tuple[str, str]], own: str, labels: Mapping[str, str]) -> str:
     def name(match: re.Match[str]) -> str:
         return "self" if match[0] == own else labels.get(match[0], match[0])
 
-    text = json.dumps(sorted((table, _ID.sub(name, line)) for table, line in mentions))
+    text = json.dumps(sorted((table, _unordered(_ID.sub(name, line))) for table, line in mentions))
     return f"<{hashlib.sha256(text.encode()).hexdigest()[:16]}>"

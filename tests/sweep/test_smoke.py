@@ -39,6 +39,12 @@ def test_worlds_that_differ_in_generated_ids_and_times_are_the_same() -> None:
     assert canon.differences(one, other) == []
 
 
+def test_the_order_of_ids_in_a_list_does_not_matter() -> None:
+    one = normal([A, {"name": "x"}], [B, {"name": "y"}], [C, {"both": [A, B]}])
+    other = normal([B, {"name": "x"}], [A, {"name": "y"}], [C, {"both": [A, B]}])
+    assert canon.differences(one, other) == []
+
+
 @pytest.mark.parametrize(
     "rows",
     [

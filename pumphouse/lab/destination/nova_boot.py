@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import string
-import uuid
 from typing import Any
 
 from aiohttp import web
@@ -16,7 +15,7 @@ from pumphouse.lab.destination.nova_hosts import ZONE
 from pumphouse.lab.destination.nova_machine import build
 from pumphouse.lab.destination.nova_quotas import within_quota
 from pumphouse.lab.destination.state import Caller, Cloud, Server
-from pumphouse.lab.destination.web import REQUEST_ID, Fault, Json, answer, new_id, now, read_json, validate
+from pumphouse.lab.destination.web import REQUEST_ID, Fault, Json, answer, is_uuid, new_id, now, read_json, validate
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 255}
 _UUID = {"type": "string", "format": "uuid"}
@@ -237,7 +236,7 @@ class Boot:
 
     def _network(self, item: Json, caller: Caller) -> None:
         wanted = item.get("uuid")
-        if not _is_uuid(wanted):
+        if not is_uuid(wanted):
             raise Fault(400, f"Bad networks format: network uuid is not in proper format ({wanted})")
         network = self.cloud.network.networks.get(str(wanted))
         known = network is not None and (caller.sees(network["project_id"]) or network["shared"])
@@ -267,11 +266,3 @@ def action_record(server: Server, action: str, request: web.Request, caller: Cal
 
 def _image_properties(image: Json) -> Json:
     return {key: value for key, value in image["properties"].items() if key.startswith(("hw_", "os_", "img_"))}
-
-
-def _is_uuid(text: Any) -> bool:
-    try:
-        uuid.UUID(str(text))
-    except ValueError:
-        return False
-    return True

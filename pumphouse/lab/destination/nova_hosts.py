@@ -8,7 +8,7 @@ from aiohttp import web
 
 from pumphouse.lab.destination.nova import admin, minor
 from pumphouse.lab.destination.state import Cloud, Host, Server
-from pumphouse.lab.destination.web import NOT_FOUND, Fault, Json, answer, micro_stamp, now, read_json
+from pumphouse.lab.destination.web import NOT_FOUND, Fault, Json, answer, is_uuid, micro_stamp, now, read_json
 
 ZONE = "nova"
 _CPU = {
@@ -126,7 +126,9 @@ class Hosts:
                     raise Fault(409, f"{text} Migrate or delete the instances first.")
                 self.data.hosts.remove(host)
                 return answer(status=204)
-        raise Fault(404, f"Service {wanted} could not be found.")
+        if version >= 53 and not is_uuid(wanted):
+            raise Fault(400, f"Invalid uuid {wanted}")
+        raise Fault(404, f"Service {wanted} not found.")
 
     def _hypervisor(self, host: Host, version: int, *, detail: bool) -> Json:
         shown: Json = {

@@ -16,13 +16,14 @@ from aiohttp import web
 from pumphouse.lab.destination.nova import admin, links, minor
 from pumphouse.lab.destination.nova_hosts import room_on
 from pumphouse.lab.destination.nova_machine import changed, fail, power_on
-from pumphouse.lab.destination.nova_views import detail
+from pumphouse.lab.destination.nova_views import base
 from pumphouse.lab.destination.state import Cloud, Host, Server
 from pumphouse.lab.destination.web import Fault, Json, answer, empty, new_id, now, validate
 from pumphouse.lab.destination.wires import server_down
 
 _HOST = {"type": ["string", "null"], "minLength": 1, "maxLength": 255}
 _FLAG = {"type": ["boolean", "string"]}
+_UUID = {"type": "string", "format": "uuid"}
 _RESIZE = (("resize_prep", 0.2), ("resize_migrating", 0.4), ("resize_migrated", 0.1), ("resize_finish", 0.3))
 _REBUILD = (("rebuilding", 0.4), ("rebuild_block_device_mapping", 0.1), ("rebuild_spawning", 0.5))
 #: vm_states in which each is allowed.
@@ -71,7 +72,7 @@ class Moves:
     async def migrations(self, request: web.Request) -> web.Response:
         """``GET /os-migrations``."""
         admin(self.cloud, request, "os-migrations:index")
-        since = {"migration_type": 23, "uuid": 59}
+        since = {"migration_type": 23, "uuid": 59, "user_id": 80, "project_id": 80}
         version = minor(request)
         rows = [
             {key: value for key, value in row.items() if version >= since.get(key, 0)}
@@ -86,6 +87,8 @@ class Moves:
             "uuid": new_id(),
             "migration_type": kind,
             "instance_uuid": server.id,
+            "user_id": server.user_id,
+            "project_id": server.project_id,
             "source_compute": server.host,
             "source_node": server.host,
             "dest_compute": host,
@@ -158,10 +161,9 @@ class Moves:
             changed(server)
 
     async def _migrate(self, server: Server, value: Any, request: web.Request) -> web.Response:
-        if value is not None and minor(request) < 56:
-            where = f"Invalid input for field/attribute migrate. Value: {value}."
-            raise Fault(400, f"{where} {value!r} is not of type 'null'")
-        target = self._host(value["host"]) if value and value.get("host") else self._pick(server)
+        # before 2.56 a host is not refused, and not looked at
+        asked = value.get("host") if isinstance(value, dict) and minor(request) >= 56 else None
+        target = self._host(asked) if asked else self._pick(server)
         if target is None:
             raise Fault(400, "No valid host was found. There are not enough hosts available.")
         server.task_state = _RESIZE[0][0]
@@ -199,7 +201,7 @@ class Moves:
                 changed(server)
 
         self.cloud.spawn(later())
-        return web.Response(status=204)
+        return empty(204, "application/json")
 
     async def _revert(self, server: Server, _value: Any, _request: web.Request) -> web.Response:
         async def later() -> None:
@@ -241,13 +243,14 @@ class Moves:
         return answer({"adminPass": value.get("adminPass") or secrets.token_urlsafe(9)})
 
     async def _rebuild(self, server: Server, value: Any, request: web.Request) -> web.Response:
-        validate({"rebuild": value}, {"properties": {"rebuild": {"type": "object", "required": ["imageRef"]}}})
-        reference = str(value["imageRef"]).rsplit("/", 1)[-1]
+        schema = {"type": "object", "properties": {"imageRef": _UUID}, "required": ["imageRef"]}
+        validate({"rebuild": value}, {"properties": {"rebuild": schema}})
+        reference = str(value["imageRef"])
         if reference not in self.cloud.image.images:
             raise Fault(400, "Cannot find image for rebuild")
         server.image_id, server.task_state = reference, "rebuilding"
         self.cloud.spawn(self._remake(server, server.host or ""))
-        shown = detail(self.cloud, server, self.cloud.authenticate(request), minor(request))
+        shown = base(self.cloud, server, self.cloud.authenticate(request), minor(request), full=False)
         shown["adminPass"] = value.get("adminPass") or secrets.token_urlsafe(9)
         headers = {"Location": links(self.cloud, "servers", server.id)[0]["href"]}
         return answer({"server": shown}, 202, headers)

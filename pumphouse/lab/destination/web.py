@@ -164,6 +164,15 @@ def validate(body: Any, schema: Json) -> None:
         raise Fault(400, f"{where}{error.message}")
 
 
+def is_uuid(text: Any) -> bool:
+    """Whether Nova takes something for an id."""
+    try:
+        uuid.UUID(str(text))
+    except ValueError:
+        return False
+    return True
+
+
 def new_id() -> str:
     """An id as Nova, Neutron and Glance make them."""
     return str(uuid.uuid4())

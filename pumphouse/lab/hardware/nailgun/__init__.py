@@ -20,7 +20,7 @@ from pumphouse.lab.hardware.nailgun.discovery import Discovery, report_of
 from pumphouse.lab.hardware.nailgun.layout import join
 from pumphouse.lab.hardware.nailgun.networks import change, default_networks, give_addresses
 from pumphouse.lab.hardware.nailgun.nodes import Nodes
-from pumphouse.lab.hardware.nailgun.release import RELEASES, traits_of
+from pumphouse.lab.hardware.nailgun.release import RELEASES, attributes_of, traits_of
 from pumphouse.lab.hardware.nailgun.state import Cluster, State
 from pumphouse.lab.hardware.nailgun.wire import Front
 from pumphouse.lab.hardware.nailgun.work import Durations, Pause, Work
@@ -58,7 +58,7 @@ class Nailgun:
         public: tuple[str, str, str, str] | None = None,
         access: tuple[str, str, str] | None = None,
     ) -> Cluster:
-        """An environment that was deployed long ago, with the machines that run it; its endpoints speak no TLS.
+        """An environment that was deployed long ago, with the machines that run it.
 
         :param machines: those that run ``destination``; their ``hostname`` and ``roles`` become the nodes'.
         :param public: CIDR, gateway, first and last address of the public network; the release's own otherwise.
@@ -75,7 +75,7 @@ class Nailgun:
             net_provider="neutron",
             release_id=release_id,
             segment="vlan",
-            attributes=traits.document("attributes"),
+            attributes=attributes_of(traits),
             networks=default_networks(state, cluster_id, "neutron", "vlan"),
             changes=[],
             deployed_before=True,
@@ -84,8 +84,6 @@ class Nailgun:
         editable = cluster.attributes["editable"]
         for key, value in zip(("user", "password", "tenant"), access or (), strict=False):
             editable["access"][key]["value"] = value
-        if "public_ssl" in editable:
-            editable["public_ssl"]["services"]["value"] = False
         if public is not None:
             cidr, gateway, first, last = public
             network = cluster.network("public")

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from pumphouse.lab.hardware.nailgun import networks
 from pumphouse.lab.hardware.nailgun.layout import join, leave
+from pumphouse.lab.hardware.nailgun.release import attributes_of
 from pumphouse.lab.hardware.nailgun.state import Cluster, Node, Refusal, State, Task, broken
 from pumphouse.lab.hardware.nailgun.wire import Route, answer, nothing, read_json
 from pumphouse.lab.hardware.nailgun.work import Work
@@ -151,7 +152,7 @@ class Clusters:
             net_provider=provider,
             release_id=release_id,
             segment=segment,
-            attributes=traits.document("attributes"),
+            attributes=attributes_of(traits),
             networks=networks.default_networks(state, cluster_id, provider, segment),
             changes=traits.document("cluster")["changes"],
         )

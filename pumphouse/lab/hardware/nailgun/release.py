@@ -14,6 +14,7 @@ NOT_IMPLEMENTED = (
     "/clusters/N/orchestrator/{provisioning,deployment}: what Astute is told",
     "VMware attributes, network templates, node groups, plugins, deployment tasks, logs, health checks",
     "releases and master settings can be read, not changed",
+    "TLS: clouds that it deploys speak none, and new environments of 7.0 do not ask for it",
     "bonded interfaces: told and laid out as single ones only",
     "changes to networks or attributes of a deployed environment are no changes to deploy",
 )
@@ -72,6 +73,14 @@ class Traits:
     def document(self, name: str) -> Any:
         """A copy of a document that this release ships with; None where it has none."""
         return copy.deepcopy(self.documents.get(name))
+
+
+def attributes_of(traits: Traits) -> dict[str, Any]:
+    """The attributes of a new environment. 7.0 would give it TLS, which the lab's clouds do not speak."""
+    found: dict[str, Any] = traits.document("attributes")
+    if "public_ssl" in found["editable"]:
+        found["editable"]["public_ssl"]["services"]["value"] = False
+    return found
 
 
 def documents_of(name: str) -> dict[str, Any]:

@@ -138,11 +138,12 @@ class Work:
             self.state.notify("done", str(task.message), cluster=cluster.id)
 
     def _fail(self, cluster: Cluster, task: Task, parts: list[Task], nodes: list[Node], failure: Failure) -> None:
-        """One failed node takes all nodes of the task with it."""
+        """One failed node takes all nodes of the task with it, those too that 8.0 merely goes through again."""
         message = failure.message
         if failure.error_type == "deploy" or self.state.traits.number >= (8, 0):
             message = f"{'Deployment' if failure.error_type == 'deploy' else 'Provision'} has failed. {message}"
-        for node in nodes:
+        again = [node for node in self.state.members(cluster.id) if node.status == "deploying" and node not in nodes]
+        for node in nodes + again:
             node.status, node.error_type = "error", failure.error_type
         for part in parts:
             if not part.is_over:

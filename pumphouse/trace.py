@@ -53,3 +53,15 @@ def note(service: str, method: str, *, status: int | None, request_id: str | Non
     found.statuses.append(status)
     if status is not None:
         found.ids.append(f"{service} {method} {request_id or 'no id'}")
+
+
+@contextmanager
+def changing(service: str, verb: str) -> Iterator[None]:
+    """A change by another protocol than HTTP: permission is asked before it, and an error leaves open what it did."""
+    ask_permission(verb)
+    try:
+        yield
+    except BaseException:
+        note(service, verb, status=None)
+        raise
+    note(service, verb, status=200, request_id="done")

@@ -22,6 +22,7 @@ from typing import IO, Any, NoReturn, cast
 from pumphouse.errors import NodeAuthError, NodeGarbled, NodeRefused, NodeTimeout, NodeUnreachable, SiteError
 from pumphouse.nodes.api import BmcIdentity, BootDevice, Power
 from pumphouse.nodes.spec import BmcSpec
+from pumphouse.trace import changing
 
 #: IPMI 2.0 keeps 20 bytes of a password and 16 of a user's name (sections 22.28 and 22.30).
 LONGEST_PASSWORD, LONGEST_USER = 20, 16
@@ -77,7 +78,8 @@ class IpmiBmc:
 
         :raises NodeTimeout: when the chassis accepts it and stays as it was.
         """
-        self._ask("set_power", state=state)
+        with changing(self.name, f"power {state}"):
+            self._ask("set_power", state=state)
 
     def boot_device(self) -> BootDevice:
         """Where the next boot comes from (read only; Get System Boot Options).
@@ -92,7 +94,8 @@ class IpmiBmc:
 
         :raises NodeTimeout: when the BMC accepts it and shows something else.
         """
-        self._ask("set_boot_device", device=device, persistent=persistent, uefi=self._uefi)
+        with changing(self.name, f"boot {device}"):
+            self._ask("set_boot_device", device=device, persistent=persistent, uefi=self._uefi)
 
     def identity(self) -> BmcIdentity:
         """Serial number, product and GUID from FRU 0 and Get System GUID (read only).

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pumphouse.errors import RunbookError
 from pumphouse.fileio import write_atomic_bytes
-from pumphouse.records.manifest import MANIFEST_NAME, Entry, Head, head_of, read_entries
+from pumphouse.records.manifest import MANIFEST_NAME, Entry, Head, head_of, read_entries, split_lines
 from pumphouse.site import Site
 
 LINES_FOLDER = "MANIFEST"
@@ -92,7 +92,7 @@ class FolderArchive(Archive):
         """Lines of ``MANIFEST.jsonl``, else the files below ``MANIFEST/``."""
         manifest = self.folder / MANIFEST_NAME
         if manifest.exists():
-            return manifest.read_bytes().splitlines()
+            return split_lines(manifest.read_bytes())
         return [file.read_bytes() for file in sorted((self.folder / LINES_FOLDER).glob("*.json"))]
 
     def names(self) -> list[str]:
@@ -132,7 +132,7 @@ class FolderArchive(Archive):
             with self._locked():
                 manifest = self.folder / MANIFEST_NAME
                 text = manifest.read_bytes() if manifest.exists() else b""
-                entry = make(head_of(text.splitlines()))
+                entry = make(head_of(split_lines(text)))
                 lead = b"" if not text or text.endswith(b"\n") else b"\n"
                 with manifest.open("ab", buffering=0) as out:
                     out.write(lead + entry.to_line() + b"\n")

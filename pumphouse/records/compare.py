@@ -70,7 +70,7 @@ def _first(archive: Archive, names: Iterable[str]) -> Mapping[str, Any]:
         try:
             data = archive.read(name)
             found = json.loads(gzip.decompress(data) if name.endswith(".gz") else data)
-        except (FileNotFoundError, ValueError, OSError, EOFError):
+        except (FileNotFoundError, ValueError, OSError, EOFError, RecursionError):
             continue
         if isinstance(found, dict) and isinstance(found.get("story"), dict):
             return found

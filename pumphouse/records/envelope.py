@@ -50,15 +50,17 @@ class Statement:
 
         :raises ValueError: when it is no statement of this type.
         """
-        document = json.loads(payload)
         try:
+            document = json.loads(payload)
             if document["_type"] != STATEMENT_TYPE or document["predicateType"] != PREDICATE_TYPE:
                 raise ValueError("a statement of another type")
             files = {row["name"]: row["digest"]["sha256"] for row in document["subject"]}
             if len(files) != len(document["subject"]):
                 raise ValueError("a file that is named twice")
+            if not all(isinstance(text, str) for row in files.items() for text in row):
+                raise ValueError("a file without a name or a digest")
             return cls(files, dict(document["predicate"]["entry"]))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"no statement: {error!r}") from error
 
 
@@ -90,8 +92,8 @@ class Envelope:
 
         :raises ValueError: when it is none, or carries something else than a statement.
         """
-        document = json.loads(text)
         try:
+            document = json.loads(text)
             if document["payloadType"] != PAYLOAD_TYPE:
                 raise ValueError("an envelope of something else")
             signatures = tuple(
@@ -99,7 +101,7 @@ class Envelope:
                 for row in document["signatures"]
             )
             return cls(base64.b64decode(document["payload"], validate=True), signatures)
-        except (KeyError, TypeError, AttributeError, binascii.Error) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
             raise ValueError(f"no envelope: {error!r}") from error
 
     def check(self, keys: Mapping[str, Ed25519PublicKey]) -> str:

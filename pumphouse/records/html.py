@@ -57,7 +57,7 @@ def record_page(name: str, data: bytes) -> str:
     """
     try:
         notebook = nbformat.reads(data.decode("utf-8"), as_version=4)
-    except (ValueError, nbformat.ValidationError, KeyError, AttributeError) as error:
+    except (ValueError, nbformat.ValidationError, KeyError, AttributeError, RecursionError) as error:
         raise _unreadable(name, error) from error
     notebook["metadata"].pop("widgets", None)
     for cell in notebook["cells"]:

@@ -77,9 +77,12 @@ class Entry:
                 raise ValueError("a line of another schema")
             given["projects"], given["plans"] = tuple(given["projects"]), tuple(given["plans"])
             entry = cls(**given)
-            whole = isinstance(entry.number, int) and all(
+            whole = type(entry.number) is int and all(
                 isinstance(getattr(entry, name), str) for name in ("run_id", "previous", "envelope", "envelope_sha256")
             )
+            texts = [*entry.projects, *entry.plans]
+            texts += [value for name, value in vars(entry).items() if name not in ("number", "projects", "plans")]
+            whole = whole and all(value is None or isinstance(value, str) for value in texts)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no line of a manifest: {error!r}") from error
         if not whole:
@@ -92,7 +95,10 @@ class Entry:
 
         :raises ValueError: when it cannot be read, or was written in another form than ours.
         """
-        entry = cls.from_json(json.loads(line))
+        try:
+            entry = cls.from_json(json.loads(line))
+        except RecursionError as error:
+            raise ValueError("a line of endless brackets") from error
         if entry.to_line() != line:
             raise ValueError("a line that was written by something else")
         return entry
@@ -108,6 +114,12 @@ class Head:
 
     def __str__(self) -> str:
         return f"run {self.number}, head sha256:{self.digest}"
+
+
+def split_lines(text: bytes) -> list[bytes]:
+    """A manifest's lines. A line feed and nothing else ends one: a byte that was changed between them must show."""
+    lines = text.split(b"\n")
+    return lines[:-1] if not lines[-1] else lines
 
 
 def read_entries(lines: Iterable[bytes]) -> list[Entry]:

@@ -142,9 +142,10 @@ class _Check:
             except ValueError:
                 torn.append((place, raw))
                 continue
-            self._torn(torn, entry)
+            line = _Line(place, raw, entry)
+            self._torn(torn, line)
             torn = []
-            self.lines.append(_Line(place, raw, entry))
+            self.lines.append(line)
         for place, _ in torn:
             self.say(
                 place,
@@ -154,15 +155,18 @@ class _Check:
             )
         self._links()
 
-    def _torn(self, torn: list[tuple[int, bytes]], after: Entry) -> None:
+    def _torn(self, torn: list[tuple[int, bytes]], after: _Line) -> None:
         acknowledged = torn_digest(raw for _, raw in torn) if torn else None
-        if after.torn == acknowledged:
+        if after.entry.torn == acknowledged:
             self.notices += [
                 f"{MANIFEST_NAME} line {place} was cut short by a crash; the run after it says so." for place, _ in torn
             ]
             return
         for place, _ in torn:
             self.say(place, EDITED, f"{MANIFEST_NAME} line {place}", "it cannot be read.")
+        if not torn:
+            said = "a line that a crash had cut short stood before it, and is not there."
+            self.say(after.place, MISSING, after.where, said)
 
     def _links(self) -> None:
         followed = {line.entry.previous for line in self.lines}

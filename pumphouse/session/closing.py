@@ -18,17 +18,20 @@ from pumphouse.journal import Event, Journal
 from pumphouse.records import sheet as sheets
 from pumphouse.records.archive import site_archive
 from pumphouse.records.keys import Signer
+from pumphouse.records.scan import Scanner
 from pumphouse.records.seal import RunFiles, quarantine, scan_files, seal_run
 from pumphouse.records.secrets import weak_secrets
 from pumphouse.records.sheet import Sheet, write_appendix, write_sheet
 from pumphouse.records.sidefiles import write_json, write_lines
-from pumphouse.records.store import RecordHandler, WritePolicy, open_record
+from pumphouse.records.store import RecordHandler, WritePolicy, hide_in_value, open_record
 from pumphouse.session.story import tell_story
 from pumphouse.site import Site
 
 STORY_NAME = "summary.json"
 JOURNAL_NAME = "journal.jsonl"
 QUARANTINE = "quarantine"
+_WORDS = ("notebook", "operator", "change", "detail")
+_SECRET = "[withheld: it holds a secret]"
 _BY_HAND = """This run was begun by hand: its record holds what the journal knows of it, not the cells that were run.
 
 Beside it: `journal.jsonl` (everything that was journalled), plans, approvals and inventories."""
@@ -124,14 +127,22 @@ class Closing:
             f"The run itself: {sheet.result}. Its record is withheld: {len(found)} of its files hold a secret "
             f"({found[0]}); they are in the quarantine of the site's work folder. Clean the cause, change the secret."
         )
-        sheet = sheet.ended(sheets.FAILED, f"{said} {sheet.detail}".strip(), at=sheet.ended_at)
+        detail = self._passable(sheet.detail)
+        sheet = sheet.ended(sheets.FAILED, f"{said} {detail}".strip(), at=sheet.ended_at)
         self._try(problems, lambda: quarantine(files, self._site.work_dir / QUARANTINE))
         self._try(problems, lambda: self._journal.end_run(sheet.run_id, sheet.result, sheet.detail))
         return sheet
 
     def _seal(self, files: RunFiles, sheet: Sheet) -> None:
         archive = site_archive(self._site)
-        seal_run(archive, files, self._policy.redactor.value(manifest_facts(sheet)), self._signer)
+        facts = hide_in_value(self._policy.redactor.value(manifest_facts(sheet)), self._policy.aliases)
+        # the line and its envelope lie in the archive too, also those of a record that is withheld
+        facts |= {name: self._passable(facts[name]) for name in _WORDS}
+        seal_run(archive, files, facts, self._signer)
+
+    def _passable(self, text: str) -> str:
+        """The text, unless the scan finds a secret in it."""
+        return _SECRET if Scanner(self._policy.redactor).scan([("it", text.encode("utf-8", "replace"))]) else text
 
     @staticmethod
     def _try(problems: list[str], act: Callable[[], Any]) -> None:

@@ -230,11 +230,27 @@ def _deviations(
         before = sorted(earlier - {run.id})
         if before and _acted(plan, events) and before[0] < run.id:
             found.append(f"Plan {plan.hash[:12]} was begun by run {before[0]} and taken up again.")
+    found += [line for plan in plans if _acted(plan, events) for line in _too_long(journal, plan)]
     for step in told["steps"]:
         if step["errors"] and step["result"] in _GOOD:
             found.append(f"{step['title']}: failed first ({step['errors'][0]}), then done.")
         elif step["attempts"] > 1:
             found.append(f"{step['title']}: tried {step['attempts']} times.")
+    return found
+
+
+def _too_long(journal: Journal, plan: Plan) -> list[str]:
+    """Servers that were down for longer than their budget, whatever had been foretold."""
+    states, found = journal.step_states(plan.hash), []
+    for server in plan.servers:
+        stop = states.get(f"stop:{server.id}", StepState()).intent_data
+        down_s = states.get(f"settle:{server.id}", StepState()).outcome.get("downtime_s")
+        budget_s = stop.get("downtime_budget_s")
+        if budget_s is not None and down_s is not None and down_s > budget_s:
+            foretold = f"{stop['predicted_s']:.0f} s" if stop.get("predicted_s") is not None else "nothing"
+            found.append(
+                f"{server.name} was down for {down_s:.0f} s: its budget was {budget_s:g} s, foretold was {foretold}."
+            )
     return found
 
 

@@ -14,6 +14,7 @@ from pumphouse.journal import Journal
 from pumphouse.plan.downtime import ASSUMED_S, Rates, check_downtime, measured_rates, predict, predictions
 from pumphouse.plan.model import Plan
 from pumphouse.plan.snapshot import RECKONED_MIB_PER_S
+from pumphouse.session.story import tell_story
 from tests.core.making import keep_plan, make_plan, make_step, plan_server
 from tests.core.making_runs import start_run
 from tests.factories import uid
@@ -147,3 +148,17 @@ def test_what_is_foretold_was_seen_and_is_never_shorter_than_most(cutovers: list
     assert found.seconds in cutovers
     assert sum(took_s <= found.seconds for took_s in cutovers) >= 0.9 * len(cutovers)
     assert found.over == (found.seconds > budget_s)
+
+
+@pytest.mark.parametrize(("budget_s", "down_s", "said"), [(20, 31.0, True), (40, 31.0, False), (None, 31.0, False)])
+def test_a_server_that_was_down_for_longer_is_a_deviation(
+    budget_s: float | None, down_s: float, said: bool, book: Journal
+) -> None:
+    plan = plan_of("web1", budget_s=budget_s)
+    keep_plan(book, plan)
+    run_id = start_run(book)
+    foretold = {"absent": True, "predicted_s": 12.0, "downtime_budget_s": budget_s}
+    book.write(run_id, plan.hash, f"stop:{uid('web1')}", "intent", foretold)
+    book.write(run_id, plan.hash, f"settle:{uid('web1')}", "done", {"downtime_s": down_s})
+    words = "web1 was down for 31 s: its budget was 20 s, foretold was 12 s."
+    assert (words in tell_story(book, run_id)["deviations"]) is said

@@ -159,10 +159,11 @@ def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path) -> None:
 
 def test_the_commented_example_of_the_readme_is_a_site(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    examples = [block for block in readme.split("```yaml\n")[1:] if "destination:" in block]
+    blocks = [block.partition("```")[0] for block in readme.split("```yaml\n")[1:]]
+    examples = [block for block in blocks if "destination:" in block]
     assert examples, "the README's section 'Real clouds' shows a site.yaml; messages point there"
     for block in examples:
-        load_site(write(tmp_path, block.partition("```")[0]))
+        load_site(write(tmp_path, block))
 
 
 # --- what is refused ----------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ from pumphouse.session.run import RUN_ID_VARIABLE
 from pumphouse.session.story import tell_story
 from pumphouse.site import SITE_VARIABLE, load_site
 from tests.flow.desk import MOVED, Desk
+from tests.labsite import SDK_WARNS_OF_ITSELF
+
+pytestmark = SDK_WARNS_OF_ITSELF
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"

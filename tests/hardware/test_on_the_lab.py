@@ -21,6 +21,7 @@ def hall(hardware_lab: LabHall) -> LabHall:
     return hardware_lab
 
 
+@pytest.mark.timeout(400)
 def test_one_node_goes_over_by_its_notebooks_and_every_server_is_alive(hall: LabHall) -> None:
     """compute2 holds running servers, which migrate live; then nothing is left that the transfer would wait for."""
     before = hall.servers()

@@ -11,7 +11,8 @@ One process walks through an undisturbed run. At each call to a cloud it stops, 
 A child that goes on ends with the run's own end: it *converged* (the state is that of an undisturbed run) or *stopped*
 (with a message that names a remedy; then the same command again, without a fault, has to converge). Two children whose
 step fails while the world is byte by byte the same have the same future, whatever they failed of: one of them has it,
-the other is counted as *same*. What no API of the services can tell (:meth:`Scenario.unseen`) is counted as
+the other is counted as *same*. So has a run that, in spite of the fault, sets out to carry out the approved plan in an
+untouched world: it *converged*. What no API of the services can tell (:meth:`Scenario.unseen`) is counted as
 *unseen*: it is known, and no worse than that. After each child the world is put back.
 """
 

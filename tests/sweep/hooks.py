@@ -198,4 +198,4 @@ class _Threading:
         return getattr(threading, name)
 
 
-__all__ = ["AtOnce", "Point", "Watcher", "install", "last_request", "unnoticed", "watch"]
+__all__ = ["AtOnce", "Point", "Watcher", "install", "last_request", "point", "unnoticed", "watch"]

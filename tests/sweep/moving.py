@@ -8,6 +8,7 @@ for compute and network, and a floating IP that no server has.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sqlite3
 import time
@@ -24,6 +25,7 @@ from pumphouse.approval import approve
 from pumphouse.errors import PlanError, PumphouseError
 from pumphouse.lab import process
 from pumphouse.lab.server import LabOptions
+from pumphouse.model import MARKER
 from pumphouse.plan.model import Plan
 from pumphouse.records.archive import site_archive
 from pumphouse.records.verify import verify_archive
@@ -126,7 +128,7 @@ class Move(Scenario):
         found += [("password", row) for row in _passwords(world, site)]
         journal = world.journal()
         found += [("mapping", [row["kind"], row["source_id"], row["destination_id"]]) for row in journal["mappings"]]
-        return found
+        return _without_image_ids(found, site)
 
     def broken(self, world: World) -> list[str]:
         """The lab's own laws; and no server is without a copy."""
@@ -277,6 +279,28 @@ def _records(cloud: str, tables: dict[str, Any]) -> Records:
             place = key if isinstance(content, dict) else 0
             found.append((f"{cloud} {table}", [place, _lasting(row)]))
     return found
+
+
+def _without_image_ids(found: Records, site: dict[str, Any]) -> Records:
+    """Copies of images by their names: Glance never gives an id out twice, so that a second copy has one of its own."""
+    names = {image_id: f"image {image['name']}" for image_id, image in site["destination"]["images"].items()}
+    records: Records = []
+    for table, row in found:
+        text = json.dumps(row)
+        if table == "mapping":
+            row[2] = names.get(row[2], row[2])
+        elif table.startswith("destination"):
+            for image in site["destination"]["images"].values():
+                marker = image.get("properties", {}).get(MARKER)
+                if marker and marker not in site["source"]["images"]:
+                    text = text.replace(marker, names[image["id"]])  # the snapshot is gone from the source
+                elif table == "destination images" and marker:
+                    text = text.replace(f'"{MARKER}": "{marker}"', f'"{MARKER}": "its source"')
+            for image_id, name in names.items():
+                text = text.replace(image_id, name)
+            row = json.loads(text)
+        records.append((table, row))
+    return records
 
 
 def _lasting(row: Any) -> Any:

@@ -33,6 +33,7 @@ class Result:
     """What one worker, or all of them, found."""
 
     points: int = 0
+    different: int = 0
     classes: int = 0
     undone: int = 0
     findings: list[Finding] = field(default_factory=list)
@@ -67,7 +68,7 @@ def _sweep(options: argparse.Namespace, folder: Path) -> Result:
     ]
     for worker in workers:
         worker.start()
-    whole = Result(points=sum(one.stands_for for one in classes))
+    whole = Result(points=sum(one.stands_for for one in classes), different=len(classes))
     for _ in workers:
         found = queue.get()
         if isinstance(found, str):
@@ -139,7 +140,8 @@ def _print(options: argparse.Namespace, result: Result, seconds: float) -> None:
     findings = [*result.findings, *result.tally.findings]
     if options.json:
         document = {
-            "scenario": options.scenario, "points": result.points, "classes": result.classes, "undone": result.undone,
+            "scenario": options.scenario, "points": result.points, "different": result.different,
+            "classes": result.classes, "undone": result.undone,
             "requests": result.tally.requests, "faults": result.tally.swept, "ended": result.tally.ended,
             "findings": [asdict(finding) for finding in findings], "seconds": round(seconds, 1),
         }  # fmt: skip
@@ -147,9 +149,9 @@ def _print(options: argparse.Namespace, result: Result, seconds: float) -> None:
         return
     failed = {(finding.place, finding.phase == "undo") for finding in result.findings}
     killed, undone = sum(not undo for _, undo in failed), sum(undo for _, undo in failed)
-    print(f"\nscenario {options.scenario}")
+    print(f"\nscenario {options.scenario}{f', of which only every {options.every}th' if options.every > 1 else ''}")
     print(
-        f"  kill    {result.points} points, {result.classes} of them different: "
+        f"  kill    {result.points} points, {result.different} of them different, {result.classes} swept: "
         f"{result.classes - killed} survived, {killed} did not"
     )
     print(f"  undo    {result.undone} states: {result.undone - undone} undone, {undone} not")

@@ -15,7 +15,7 @@ import urllib3
 from pumphouse.errors import NodeAuthError, NodeError, NodeRefused, NodeUnreachable
 from pumphouse.nodes.fuel.reading import Doc, docs, garbled
 from pumphouse.nodes.spec import FuelSpec
-from pumphouse.trace import note
+from pumphouse.trace import ask_permission, note
 
 Sleep = Callable[[float], None]
 
@@ -167,6 +167,8 @@ class Wire:
             headers["X-Auth-Token"] = token
         timeout_s = self.spec.login.timeout_s * (1 if method == "GET" else _SLOW_WRITES)
         is_login = url.endswith("/tokens")
+        if not is_login:
+            ask_permission(method)
         try:
             answer = self._session.request(
                 method,

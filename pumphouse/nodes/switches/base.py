@@ -12,6 +12,7 @@ from typing import Protocol
 from pumphouse.errors import NodeRefused, NodeTimeout
 from pumphouse.nodes.api import PortState
 from pumphouse.nodes.spec import SwitchSpec
+from pumphouse.trace import changing
 
 #: How long a switch may take to show a change that it accepted, and how often it is asked meanwhile.
 SETTLE_S = 5.0
@@ -116,7 +117,8 @@ class GuardedSwitch(ABC):
             if before.vlan == vlan:
                 talk.save()
                 return before
-            talk.move(before, vlan)
+            with changing(f"switch {self.name}", f"{port} to VLAN {vlan}"):
+                talk.move(before, vlan)
             after = self._read_back(talk, PortState(port, vlan), where)
             talk.save()
             return after

@@ -1,0 +1,41 @@
+"""The desk in front of a site: copies that stay, settings, and errors that read well before the first cell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pumphouse.notebook.desk import LAUNCHER, jupyter_command, lay_out
+from pumphouse.site import SITE_VARIABLE
+
+
+def test_templates_are_copied_and_copies_stay(tmp_path: Path) -> None:
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    for name in (LAUNCHER, "01-a.ipynb"):
+        (templates / name).write_text("as it came")
+    work, environment = lay_out(tmp_path / "desk", templates, tmp_path / "site.yaml")
+    (work / "01-a.ipynb").write_text("evidence")
+    (templates / "02-b.ipynb").write_text("later")
+    again, _ = lay_out(tmp_path / "desk", templates, tmp_path / "site.yaml")
+    assert again == work
+    found = {file.name: file.read_text() for file in work.glob("*.ipynb")}
+    assert found == {LAUNCHER: "as it came", "01-a.ipynb": "evidence", "02-b.ipynb": "later"}
+    assert environment[SITE_VARIABLE] == str(tmp_path / "site.yaml")
+
+
+def test_every_kernel_shows_errors_as_sentences_from_its_start(tmp_path: Path) -> None:
+    _work, environment = lay_out(tmp_path, tmp_path, tmp_path / "site.yaml")
+    (startup,) = (Path(environment["IPYTHONDIR"]) / "profile_default" / "startup").glob("*.py")
+    names: dict[str, object] = {}
+    exec(compile(startup.read_text(), str(startup), "exec"), names)
+    assert "install_faults" in names
+
+
+def test_the_launcher_is_opened_first_where_there_is_one(tmp_path: Path) -> None:
+    work, _ = lay_out(tmp_path, tmp_path / "none", tmp_path / "site.yaml")
+    assert not any("default_url" in word for word in jupyter_command(work))
+    (work / LAUNCHER).write_text("{}")
+    assert f"--LabApp.default_url=/lab/tree/{LAUNCHER}" in jupyter_command(work, ("--no-browser",))
+    settings = [json.loads(file.read_text()) for file in (tmp_path / "jupyter-settings").rglob("*.jupyterlab-settings")]
+    assert {"fetchNews": "false", "checkForUpdates": False} in settings

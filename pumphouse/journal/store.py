@@ -106,6 +106,10 @@ class Journal:
         self._engine.dispose()
 
     # -- runs ---------------------------------------------------------------------------------
+    def new_run_id(self) -> str:
+        """An id for a run that is about to be added (sortable by time)."""
+        return f"{self._now():%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
     def start_run(
         self,
         *,
@@ -115,10 +119,11 @@ class Journal:
         operator: str,
         record: str | None,
         parent_id: str | None = None,
+        run_id: str = "",
     ) -> str:
-        """Add a run in state ``running``; returns its id (sortable by time)."""
+        """Add a run in state ``running``; returns its id (``run_id``, else a new one)."""
         now = self._now()
-        run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        run_id = run_id or self.new_run_id()
         with self._write() as db:
             db.execute(
                 schema.runs.insert().values(

@@ -1,4 +1,7 @@
-"""``make demo``: a whole project moves between the two simulated clouds, headlessly, through the notebooks."""
+"""``make demo``: a project moves between two simulated clouds; then all hardware of another site goes over.
+
+All of it headlessly, through the notebooks.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from rich.table import Table
 
 from pumphouse.lab import process
 from pumphouse.lab.process import LabInfo
+from pumphouse.lab.upgrade import upgrade
 
 PROJECT = "acme"
 TICKET = "DEMO-1"
@@ -42,10 +46,12 @@ def main(directory: Path = Path("demo")) -> int:
     _pumphouse(info, "records", "html")
     _show(console, report, violations)
     records = directory / "records"
-    console.print(f"\nRecords     {records}/  (one executed notebook per run, chained in MANIFEST.jsonl)")
+    console.print(f"\nRecords     {records}/  (one executed notebook per run, chained in MANIFEST.jsonl)\n")
+    ended = upgrade(console, directory / "upgrade")
+    console.print(f"\nRecords     {records}/ and {directory}/upgrade/records/")
     console.print(f"To look at  {records}/index.html")
-    console.print(f"Took        {time.monotonic() - begun:.0f} s; the simulated site is stopped.")
-    return code or (1 if violations else 0)
+    console.print(f"Took        {time.monotonic() - begun:.0f} s; the simulated sites are stopped.")
+    return code or ended or (1 if violations else 0)
 
 
 def _move(console: Console, info: LabInfo) -> int:

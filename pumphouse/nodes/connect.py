@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,15 +81,16 @@ class Nodes:
                 opened.close()
 
     @contextmanager
-    def fuel(self) -> Iterator[Fuel]:
+    def fuel(self, *, patient: bool = True) -> Iterator[Fuel]:
         """A conversation with the Fuel master; several at a time are fine.
 
+        :param patient: False: what cannot be read is asked again at once; there may be no master yet.
         :raises SiteError: when site.yaml names none, or its password is missing.
         """
         spec = self._site.hardware.fuel
         if spec is None:
             raise SiteError("site.yaml names no Fuel master.", remedy="add its `fuel` part: url and user.")
-        opened = Fuel(spec, self._password("fuel", spec.login) or "")
+        opened = Fuel(spec, self._password("fuel", spec.login) or "", sleep=time.sleep if patient else lambda _s: None)
         try:
             yield opened
         finally:

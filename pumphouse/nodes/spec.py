@@ -170,10 +170,11 @@ class Hardware:
 
         :raises SiteError: when there is none.
         """
-        found = self.nodes.get(name) or next((n for n in self.nodes.values() if n.host == name), None)
+        found = self.nodes.get(name) or next((n for n in self.nodes.values() if name and n.host == name), None)
         if found is None:
             raise SiteError(
-                f"site.yaml describes no node {name}.", remedy=f"use one of: {', '.join(sorted(self.nodes)) or 'none'}."
+                f"site.yaml describes no node {name or 'without a name'}.",
+                remedy=f"use one of: {', '.join(sorted(self.nodes)) or 'none'}.",
             )
         return found
 
@@ -277,6 +278,12 @@ def _check(where: str, hardware: Hardware) -> None:
             once(f"MAC {mac}", f"node {node.name}")
         if node.host:
             once(f"host {node.host}", f"node {node.name}")
+            if node.host != node.name and node.host in hardware.nodes:
+                raise SiteError(
+                    f"{where}: {node.host} is the host of node {node.name}, and another node's name: whoever names it "
+                    "may mean either machine.",
+                    remedy="call that other node something else.",
+                )
         if node.bmc is not None:
             once(f"BMC {node.bmc.address}:{node.bmc.port}", f"node {node.name}")
         for port in node.ports:

@@ -134,8 +134,10 @@ class FolderArchive(Archive):
                 text = manifest.read_bytes() if manifest.exists() else b""
                 entry = make(head_of(split_lines(text)))
                 lead = b"" if not text or text.endswith(b"\n") else b"\n"
-                with manifest.open("ab", buffering=0) as out:
+                with manifest.open("ab") as out:
+                    # buffered: a raw write to a disk that is getting full writes half a line and raises nothing
                     out.write(lead + entry.to_line() + b"\n")
+                    out.flush()
                     os.fsync(out.fileno())
                 return entry
         except OSError as error:

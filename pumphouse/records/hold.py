@@ -67,12 +67,16 @@ def hold_run(records_dir: Path, name: str) -> Iterator[Hold]:
 
 
 def abandoned(records_dir: Path) -> Iterator[str]:
-    """Names of locks that nobody holds any more, each held while it is looked at and removed afterwards."""
+    """Names of locks that nobody holds any more, each held while it is looked at. They stay: see :func:`forget`."""
     for file in sorted((records_dir / LOCKS).glob("*.lock")):
         with contextlib.suppress(BlockingIOError, FileNotFoundError), file.open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file.name.removesuffix(".lock")
-            file.unlink(missing_ok=True)
+
+
+def forget(records_dir: Path, name: str) -> None:
+    """Remove the lock of a run that is closed now. One that our journal does not know may be another journal's run."""
+    (records_dir / LOCKS / f"{name}.lock").unlink(missing_ok=True)
 
 
 def _take(file: Path) -> int:

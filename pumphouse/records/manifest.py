@@ -17,6 +17,7 @@ from pumphouse.records.envelope import sha256
 
 SCHEMA_VERSION = 2
 MANIFEST_NAME = "MANIFEST.jsonl"
+_MAY_BE_NONE = {"record", "sha256", "parent_id", "torn"}
 FIRST = "0" * 64
 """What the first line gives as the line before it."""
 
@@ -77,12 +78,14 @@ class Entry:
                 raise ValueError("a line of another schema")
             given["projects"], given["plans"] = tuple(given["projects"]), tuple(given["plans"])
             entry = cls(**given)
-            whole = type(entry.number) is int and all(
-                isinstance(getattr(entry, name), str) for name in ("run_id", "previous", "envelope", "envelope_sha256")
+            texts = {name: value for name, value in vars(entry).items() if name not in ("number", "projects", "plans")}
+            missing = {name for name, value in texts.items() if value is None}
+            whole = (
+                type(entry.number) is int
+                and missing <= _MAY_BE_NONE
+                and all(isinstance(texts[name], str) for name in texts.keys() - missing)
+                and all(isinstance(text, str) for text in (*entry.projects, *entry.plans))
             )
-            texts = [*entry.projects, *entry.plans]
-            texts += [value for name, value in vars(entry).items() if name not in ("number", "projects", "plans")]
-            whole = whole and all(value is None or isinstance(value, str) for value in texts)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no line of a manifest: {error!r}") from error
         if not whole:

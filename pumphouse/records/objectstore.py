@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,12 +22,13 @@ from papermill.iorw import papermill_io
 
 from pumphouse.errors import RunbookError
 from pumphouse.records.archive import LINES_FOLDER, Archive, MakeEntry
-from pumphouse.records.manifest import Entry, head_of
+from pumphouse.records.manifest import Entry, Head, head_of
 
 ENDPOINT_VARIABLE = "BOTO3_ENDPOINT_URL"
 """papermill's variable for another endpoint than Amazon's; boto3's own ``AWS_ENDPOINT_URL_S3`` works too."""
 _TRIES = 1000
 _READERS = 16
+_LINE_NAME = re.compile(rf"{LINES_FOLDER}/\d{{10}}\.json")
 
 
 class BucketArchive(Archive):
@@ -83,14 +85,13 @@ class BucketArchive(Archive):
     def append(self, make: MakeEntry) -> Entry:
         """Put the next line, if nobody else has; else build on theirs and try again."""
         for _ in range(_TRIES):
-            entry = make(head_of(self._last_lines()))
+            entry = make(self._end())
             if self._put_line(entry):
                 return entry
         raise RunbookError(f"Manifest of {self._url}: others were faster {_TRIES} times.", remedy="run it again.")
 
     def _put_line(self, entry: Entry) -> bool:
-        name = f"{LINES_FOLDER}/{entry.number:010}.json"
-        line = entry.to_line()
+        name, line = _line_name(entry.number), entry.to_line()
         with _translated(self._url, "written"):
             try:
                 self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=line, IfNoneMatch="*")
@@ -106,9 +107,18 @@ class BucketArchive(Archive):
         except FileNotFoundError:
             return False
 
-    def _last_lines(self) -> list[bytes]:
-        names = sorted(name for name in self._all(LINES_FOLDER + "/"))
-        return [self.read(names[-1])] if names else []
+    def _end(self) -> Head:
+        """The chain's head, from its last line alone; an object is there whole or not at all, so nothing is torn."""
+        names = sorted(filter(_LINE_NAME.fullmatch, self._all(f"{LINES_FOLDER}/")))
+        if not names:
+            return Head()
+        head = head_of([self.read(names[-1])])
+        if names[-1] != _line_name(head.number):
+            raise RunbookError(
+                f"Manifest of {self._url}: {names[-1]} is not what was written there.",
+                remedy="look with `pumphouse records verify` and put it back: nothing can be chained to it.",
+            )
+        return head
 
     def _all(self, start: str = "") -> Iterator[str]:
         with _translated(self._url, "listed"):
@@ -118,6 +128,10 @@ class BucketArchive(Archive):
             for page in pages:
                 for row in page.get("Contents", []):
                     yield row["Key"].removeprefix(self._prefix)
+
+
+def _line_name(number: int) -> str:
+    return f"{LINES_FOLDER}/{number:010}.json"
 
 
 def _status(error: ClientError) -> int:

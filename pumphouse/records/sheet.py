@@ -31,7 +31,7 @@ REFUSED, ABORTED, INTERRUPTED, RUNNING = "refused", "aborted", "interrupted", "r
 RESULTS = (SUCCEEDED, NOTHING_TO_DO, FAILED, REFUSED, ABORTED, INTERRUPTED)
 
 _EXPLAINED = {
-    SUCCEEDED: "The notebook ran to its last cell.",
+    SUCCEEDED: "The run came to its end and nothing failed.",
     NOTHING_TO_DO: "Everything was in place already; nothing was changed.",
     FAILED: "Something did not work. What was done before it stays journalled.",
     REFUSED: "A check or a missing approval stopped the run before it went on to act.",

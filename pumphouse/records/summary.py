@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SHOWN = 25
 """Rows of a table in a record; the rest is in its side file ``summary.json``."""
 _MIB = 1024 * 1024
+_STEP_WORDS = {"skipped": "in place already", "intent": "begun, outcome unknown", "done": "done, not verified"}
 _GOOD_RESULTS = ("moved", "finalised", "source deleted", "back at the source", "never left the source")
 
 
@@ -65,7 +66,7 @@ def server_table(story: Mapping[str, Any]) -> list[str]:
                     row.get("carried") or "-",
                     state_words(before),
                     state_words(after) or "not read",
-                    ", ".join(differences(before, after)) or ("nothing" if after else "-"),
+                    ", ".join(differences(before, after)) or ("nothing" if before.keys() & after.keys() else "-"),
                     "not measured" if row["downtime_s"] is None else f"{row['downtime_s']:.1f}",
                     {True: "yes", False: "no", None: "not asked"}[row["answers"]],
                 ]
@@ -98,7 +99,7 @@ def step_table(story: Mapping[str, Any]) -> str:
         if number in shown:
             requests = step["requests"]
             more = f" and {len(requests) - 2} more" if len(requests) > 2 else ""
-            result = step["result"] + "".join(f"; {error}" for error in step["errors"])
+            result = _STEP_WORDS.get(step["result"], step["result"]) + "".join(f"; {error}" for error in step["errors"])
             began = _clock(step["started_at"])
             lines.append(_row([step["title"], result, began, f"{step['seconds']:.1f}", ", ".join(requests[:2]) + more]))
     if len(shown) < len(steps):
@@ -139,7 +140,8 @@ def state_words(state: Mapping[str, Any]) -> str:
     named = [str(state[key]) for key in ("status", "host") if state.get(key)]
     if state.get("source"):
         named.append(f"source {state['source']}")
-    return ", ".join([*named, *state.get("addresses", ()), *state.get("floating_ips", ())])
+    words = ", ".join([*named, *state.get("addresses", ()), *state.get("floating_ips", ())])
+    return f"{state['when']}: {words}" if state.get("when") else words
 
 
 def _approval(approval: Mapping[str, Any]) -> str:
@@ -186,8 +188,7 @@ def _steps(steps: Iterable[Mapping[str, Any]]) -> str:
     counts: dict[str, int] = {}
     for step in steps:
         counts[step["result"]] = counts.get(step["result"], 0) + 1
-    words = {"skipped": "in place already", "intent": "begun, outcome unknown", "done": "done, not verified"}
-    return ", ".join(f"{number} {words.get(result, result)}" for result, number in sorted(counts.items()))
+    return ", ".join(f"{number} {_STEP_WORDS.get(result, result)}" for result, number in sorted(counts.items()))
 
 
 def _findings(findings: Mapping[str, Any]) -> str:
@@ -200,7 +201,9 @@ def _findings(findings: Mapping[str, Any]) -> str:
 def _template(template: Template) -> str:
     text = f"{template.path}, SHA-256 {template.sha256[:16]}…" if template.sha256 else template.path
     if template.commit:
-        text += f", commit {template.commit[:12]}" + (" with uncommitted changes" if template.dirty else "")
+        text += f", commit {template.commit[:12]}" + (
+            ", its repository with uncommitted changes" if template.dirty else ""
+        )
     return text
 
 

@@ -20,12 +20,16 @@ from pumphouse.runner.outcome import RunOutcome
 from pumphouse.runner.parameters import resolve_parameters
 from pumphouse.runner.runbook import Call, Runbook, load_runbook, runbook_digest
 from pumphouse.runner.signals import StopSwitch
+from pumphouse.runner.template import OPERATOR_PARAMETER, SITE_PARAMETER
 from pumphouse.session.closing import Closing
 from pumphouse.session.recover import recover_lost_runs
 from pumphouse.site import Site
 
 StepReporter = Callable[[int, int, str, RunOutcome | None], None]
 """Called with number, count, label and None before a notebook, and with its outcome after it."""
+
+#: Parameters of a notebook that are filled in when it is run.
+_SET_BY_RUNNER = (SITE_PARAMETER, OPERATOR_PARAMETER)
 
 
 def run_runbook(
@@ -67,15 +71,17 @@ def run_runbook(
         recover_lost_runs(book, site, signer)
         with stops.listening():
             started_at = datetime.now(UTC)
-            run_id = book.start_run(
-                notebook=runbook.facts.path,
-                template_digest=runbook_digest(runbook),
-                parameters=values,
-                operator=who,
-                record=None,
-            )
+            run_id = book.new_run_id()
             sheet = Sheet(run_id, runbook.facts, who, started_at, values, site.name)
             with hold_run(site.records_dir, run_id) as hold:
+                book.start_run(
+                    notebook=runbook.facts.path,
+                    template_digest=runbook_digest(runbook),
+                    parameters=values,
+                    operator=who,
+                    record=None,
+                    run_id=run_id,
+                )
                 outcomes: list[RunOutcome] = []
                 done = _done_before(book, runbook_digest(runbook), values, calls, site) if go_on else 0
                 try:
@@ -136,7 +142,13 @@ def _done_before(book: Journal, digest: str, values: Mapping[str, Any], calls: l
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return json.dumps(one, sort_keys=True, default=str) == json.dumps(other, sort_keys=True, default=str)
+    """Whether two runs were asked for the same; the journal is one site's, and the runner itself says who runs it."""
+
+    def told(given: Mapping[str, Any]) -> str:
+        asked = {key: value for key, value in given.items() if key not in _SET_BY_RUNNER}
+        return json.dumps(asked, sort_keys=True, default=str)
+
+    return told(one) == told(other)
 
 
 def _sum_up(calls: list[Call], outcomes: list[RunOutcome], stops: StopSwitch) -> tuple[str, str]:

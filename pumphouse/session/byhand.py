@@ -35,14 +35,22 @@ class RunByHand:
         """
         signer = signer_for(site)
         recover_lost_runs(journal, site, signer)
-        run_id = journal.start_run(
-            notebook=notebook or INTERACTIVE,
-            template_digest="",
-            parameters={"site": site.name, "change": change},
-            operator=operator,
-            record=None,
-        )
-        return cls(journal, site, signer, run_id, take_hold(site.records_dir, run_id))
+        run_id = journal.new_run_id()
+        # the lock comes first: a row without one would never be found, should this process vanish here
+        hold = take_hold(site.records_dir, run_id)
+        try:
+            journal.start_run(
+                notebook=notebook or INTERACTIVE,
+                template_digest="",
+                parameters={"site": site.name, "change": change},
+                operator=operator,
+                record=None,
+                run_id=run_id,
+            )
+        except BaseException:
+            hold.let_go()
+            raise
+        return cls(journal, site, signer, run_id, hold)
 
     def end(self, result: str, detail: str = "") -> None:
         """Close the run, with a record that an auditor can open.

@@ -31,7 +31,7 @@ STORY_NAME = "summary.json"
 JOURNAL_NAME = "journal.jsonl"
 QUARANTINE = "quarantine"
 _WORDS = ("notebook", "operator", "change", "detail")
-_SECRET = "[withheld: it holds a secret]"
+_WITHHELD = "[withheld: it holds a secret]"
 _BY_HAND = """This run was begun by hand: its record holds what the journal knows of it, not the cells that were run.
 
 Beside it: `journal.jsonl` (everything that was journalled), plans, approvals and inventories."""
@@ -77,7 +77,7 @@ class Closing:
             story = {"deviations": [f"The run's story could not be told from the journal: {type(error).__name__}."]}
         deviations = list(story.get("deviations", []))
         if sheet.template.dirty:
-            deviations.append("The template had changes that are in no commit.")
+            deviations.append("The template's repository had changes that are in no commit.")
         deviations += weak_secrets(self._site)
         story = {**story, "deviations": deviations, "signed": self._signer.key_id if self._signer else None}
         # known secrets may stand in an error's text, which the journal keeps as it was
@@ -142,7 +142,7 @@ class Closing:
 
     def _passable(self, text: str) -> str:
         """The text, unless the scan finds a secret in it."""
-        return _SECRET if Scanner(self._policy.redactor).scan([("it", text.encode("utf-8", "replace"))]) else text
+        return _WITHHELD if Scanner(self._policy.redactor).scan([("it", text.encode("utf-8", "replace"))]) else text
 
     @staticmethod
     def _try(problems: list[str], act: Callable[[], Any]) -> None:

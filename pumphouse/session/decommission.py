@@ -17,6 +17,7 @@ from pumphouse.plan.hardware import Canary, Layout, target_digest
 from pumphouse.plan.hardware.decommission import Archive, Ending, order_of, plan_decommission
 from pumphouse.plan.hardware.remains import account, control_rank, unknown
 from pumphouse.plan.model import Plan
+from pumphouse.records.store import site_redactor
 from pumphouse.session.canary import choose_canary, said_of
 from pumphouse.site import Site
 from pumphouse.steps.hardware.archive import is_stale, problem_of
@@ -69,6 +70,7 @@ class DecommissionWork(ABC):
         """
         fuel = self._site.hardware.fuel
         kept = Archive(tuple(archive), archive_file, archive_timeout_s, archive_fresh_s)
+        _refuse_secrets(self._site, (*kept.command, kept.file))
         layout = Layout(
             environment=environment or (fuel.environment if fuel is not None else ""),
             template=template or (fuel.template_node if fuel is not None else ""),
@@ -131,6 +133,15 @@ class DecommissionWork(ABC):
     def _carry(self, plan: Plan, kind: str, phase: str) -> Execution: ...
 
 
+def _refuse_secrets(site: Site, words: Iterable[str]) -> None:
+    redactor = site_redactor(site)
+    if any(redactor.holds_secret(word) for word in words):
+        raise PlanError(
+            "The archive's command holds a secret of this site; it would stand in the plan, which others read.",
+            remedy="let the command read it itself: from a file of its own, or the environment.",
+        )
+
+
 def _layouts(layout: Layout, nodes: Iterable[NodeSpec], become: Mapping[str, Sequence[str]]) -> dict[str, Layout]:
     names = {node.name for node in nodes}
     strangers = sorted(set(become) - names)
@@ -188,3 +199,13 @@ def may_go_on(journal: Journal, plan: Plan) -> bool:
     archive = next(step for step in plan.steps if step.kind == "archive")
     state = states.get(archive.key, StepState())
     return state.state != "verified" or not is_stale(state.outcome, archive.params["fresh_s"])
+
+
+def has_ended(journal: Journal) -> bool:
+    """Whether every controller of some plan lost its power (read only): nobody waits for that source to answer."""
+    for document in journal.plan_documents(kind="decommission", states=("started", "finished")):
+        plan = Plan.from_document(document)
+        states = journal.step_states(plan.hash)
+        if all(states.get(s.key, StepState()).in_effect for s in plan.steps if s.kind == "controller-off"):
+            return True
+    return False

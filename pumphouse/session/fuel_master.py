@@ -11,6 +11,7 @@ from pumphouse.clouds.api import Cloud
 from pumphouse.errors import NodeUnreachable, PlanError
 from pumphouse.executor import Execution
 from pumphouse.findings import Finding
+from pumphouse.journal import Journal
 from pumphouse.nodes.connect import Nodes
 from pumphouse.nodes.spec import NodeSpec
 from pumphouse.plan.hardware import Layout, NodeFacts, target_digest
@@ -27,6 +28,7 @@ class FuelMasterWork(ABC):
     """The verbs for the Fuel master; a part of :class:`pumphouse.session.hardware.HardwareWork`."""
 
     _site: Site
+    _journal: Journal
     _source: Cloud
     _resume: Callable[[str, str, Iterable[str]], Plan | None]
     nodes: Nodes
@@ -98,7 +100,7 @@ class FuelMasterWork(ABC):
             **choices,
         )
         begun = self._resume("fuel-master", digest, ("started", "finished"))
-        if begun is not None and not self._undone(begun):
+        if begun is not None and not self._undone(begun) and self._same_site(begun):
             return begun
         release = self._release()
         if release is None and node_of_master is None:
@@ -120,6 +122,7 @@ class FuelMasterWork(ABC):
                 networks_of(self._source),
                 digest=digest,
                 release=release or "",
+                answered=release is None and self._answered(node_of_master),
                 **self._names,
             )
         )
@@ -139,6 +142,11 @@ class FuelMasterWork(ABC):
         except NodeUnreachable:
             return None
 
+    def _answered(self, node: NodeSpec | None) -> bool:
+        """Whether the master that we installed on this node, or one that we adopted, answered an earlier run."""
+        keys = {f"fuel-up:{name}" for name in ("fuel", node.name if node is not None else "fuel")}
+        return any(event.event == "verified" for key in keys for event in self._journal.events(step_key=key))
+
     @property
     @abstractmethod
     def _names(self) -> dict[str, str]: ...
@@ -151,6 +159,9 @@ class FuelMasterWork(ABC):
 
     @abstractmethod
     def _undone(self, plan: Plan) -> bool: ...
+
+    @abstractmethod
+    def _same_site(self, plan: Plan) -> bool: ...
 
     @abstractmethod
     def _carry(self, plan: Plan, kind: str, phase: str) -> Execution: ...

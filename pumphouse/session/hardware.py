@@ -26,9 +26,9 @@ from pumphouse.plan.hardware import (
 from pumphouse.plan.hardware.acquire import Wishes
 from pumphouse.plan.hardware.draft import NOTHING
 from pumphouse.plan.hardware.give_back import taking_plans
-from pumphouse.plan.model import Plan
+from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.session.canary import choose_canary, said_of
-from pumphouse.session.decommission import DecommissionWork
+from pumphouse.session.decommission import DecommissionWork, has_ended
 from pumphouse.session.fuel_master import FuelMasterWork
 from pumphouse.session.rack import NodeState, look_at_nodes
 from pumphouse.site import Site
@@ -75,7 +75,8 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
 
         :param rest: all others as well, as far as switch, Fuel and Nova tell: enough for a picture of the site.
         """
-        return look_at_nodes(self._site.hardware, self.nodes, self._source, names=nodes, rest=rest)
+        source = None if has_ended(self._journal) else self._source
+        return look_at_nodes(self._site.hardware, self.nodes, source, names=nodes, rest=rest)
 
     # -- planning -----------------------------------------------------------------------------
     def plan_acquire(
@@ -105,7 +106,7 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
         digest = target_digest("acquire", [spec.name], **asdict(wishes))
         facts = self._facts(spec)
         begun = self._resume("acquire", digest, ("started", "finished"))
-        if begun is not None and not self._undone(begun) and _still_fits(begun, facts.host):
+        if begun is not None and not self._undone(begun) and _still_fits(begun, facts.host) and self._same_site(begun):
             return begun
         return self._new(plan_acquire(facts, wishes, digest=digest, **self._names))
 
@@ -153,7 +154,7 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
         said = said_of(canary or {})
         digest = target_digest("transfer", [spec.name], **asdict(layout), canary=said)
         begun = self._resume("transfer", digest, ("started", "finished"))
-        if begun is not None and not self._undone(begun):
+        if begun is not None and not self._undone(begun) and self._same_site(begun):
             return begun
         facts = self._facts(spec)
         deletes = self._source.hosts.deletes_services()
@@ -168,16 +169,17 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
         spec = self.nodes.node(node)
         digest = target_digest("give-back", [spec.name])
         begun = self._resume("give-back", digest, ("started",))
-        if begun is not None:
-            return begun
         try:
-            planned = plan_give_back(self._journal, spec, digest=digest, **self._names)
+            plan, findings = plan_give_back(self._journal, spec, digest=digest, **self._names)
         except PlanError:
-            finished = self._resume("give-back", digest, ("finished",))
-            if finished is None:
+            begun = begun or self._resume("give-back", digest, ("finished",))
+            if begun is None:
                 raise
-            return finished
-        return self._new(planned)
+            return begun
+        # what was done to it since is in no earlier plan
+        if begun is not None and not findings and {s.key for s in plan.steps} <= {s.key for s in begun.steps}:
+            return begun
+        return self._new((plan, findings))
 
     @property
     def _names(self) -> dict[str, str]:
@@ -191,6 +193,44 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
 
     def _undone(self, plan: Plan) -> bool:
         return any(s.state in ("undone", "undoing") for s in self._journal.step_states(plan.hash).values())
+
+    def _same_site(self, plan: Plan) -> bool:
+        """Whether site.yaml says of its nodes what it said when the plan was made; else a new plan is wanted.
+
+        Of a finished plan nothing is left to do: site.yaml may tell by now where its nodes have come to.
+
+        :raises PlanError: when it does not, and something that depends on it was done already.
+        """
+        if self._journal.plan_state(plan.hash) == "finished":
+            return True
+        states = self._journal.step_states(plan.hash)
+        other = [(name, step) for step in plan.steps for name in self._differing(step)]
+        for name, step in other:
+            of_node = [one for one in plan.steps if one.node == step.node and one.node] + [step]
+            if any(states.get(one.key, StepState()).in_effect for one in of_node):
+                raise PlanError(
+                    f"site.yaml says something else of the {name} of {step.node or step.title} than when plan "
+                    f"{plan.hash[:12]} was begun, and some of it was done as site.yaml was then.",
+                    remedy="give the node back (10-give-back-node.ipynb), which undoes it where it was done; then run "
+                    "this again. If its disk was overwritten, put back into site.yaml what it said.",
+                )
+        return not other
+
+    def _differing(self, step: PlannedStep) -> list[str]:
+        """Which of a step's parameters are not what site.yaml says now."""
+        found = []
+        for params in (step.params, *step.params.get("nodes", ())):
+            if "node" not in params or not params["node"]:
+                continue
+            spec = self.nodes.node(params["node"])
+            now: dict[str, object] = {"serial": spec.serial, "macs": list(spec.macs), "host": spec.host}
+            if spec.ports:
+                port = spec.ports[0]
+                now |= {"switch": port.switch, "port": port.port, "home": port.vlan}
+            if "switch" in params:
+                now["vlan"] = self._site.hardware.admin_vlan
+            found += [name for name, value in now.items() if name in params and params[name] != value]
+        return found
 
     def _facts(self, node: NodeSpec) -> NodeFacts:
         return NodeFacts(

@@ -87,7 +87,7 @@ def _ask_nova(source: Cloud, looked: _Looked) -> None:
 
 
 def _ask_fuel(nodes: Nodes, looked: _Looked) -> None:
-    with nodes.fuel() as fuel:
+    with nodes.fuel(patient=False) as fuel:
         looked.fuel.extend(fuel.list_nodes())
 
 

@@ -11,7 +11,7 @@ from pumphouse.errors import RunbookError
 from pumphouse.journal import Journal, RunRow
 from pumphouse.records import sheet as sheets
 from pumphouse.records.archive import site_archive
-from pumphouse.records.hold import abandoned
+from pumphouse.records.hold import abandoned, forget
 from pumphouse.records.keys import Signer
 from pumphouse.records.sheet import Sheet, Template
 from pumphouse.records.store import default_policy
@@ -25,7 +25,8 @@ def recover_lost_runs(journal: Journal, site: Site, signer: Signer | None = None
     """Close every run of this site whose process is gone; returns their ids.
 
     Each gets its line in the manifest and a record as complete as the journal is. Only runs with a lock of their own
-    are looked at, and a lock that is held belongs to a run that is alive.
+    are looked at, and a lock that is held belongs to a run that is alive. Machines with journals of their own may share
+    a records folder: what this journal does not know is left to the one that does.
 
     :raises RunbookError: when one cannot be closed; its lock stays for the next try.
     """
@@ -35,6 +36,7 @@ def recover_lost_runs(journal: Journal, site: Site, signer: Signer | None = None
             if name in (row.record, row.id):
                 _close(journal, site, row, signer)
                 recovered.append(row.id)
+                forget(site.records_dir, name)
     return recovered
 
 
@@ -56,10 +58,7 @@ def _close(journal: Journal, site: Site, row: RunRow, signer: Signer | None) -> 
         clouds=facts.get("clouds", ""),
         parent_id=row.parent_id,
     )
-    if row.result is None:
-        sheet = sheet.ended(sheets.INTERRUPTED, LOST)
-    else:
-        sheet = sheet.ended(row.result, row.detail, at=row.ended_at)
+    sheet = _cut_off(journal, sheet) if row.result is None else sheet.ended(row.result, row.detail, at=row.ended_at)
     policy = default_policy(site)
     if row.record is None and not row.template_digest:
         begin_hand_record(site, policy, sheet)  # a person's run; a runbook has a digest
@@ -69,6 +68,19 @@ def _close(journal: Journal, site: Site, row: RunRow, signer: Signer | None) -> 
             f"Run {row.id}, which was lost, cannot be closed: {problem}",
             remedy="mend the cause; the next run tries again.",
         )
+
+
+def _cut_off(journal: Journal, sheet: Sheet) -> Sheet:
+    """It ended some time after its last word; when that was found, which may be days later, is not its end."""
+    last = max((event.at for event in journal.events(run_id=sheet.run_id)), default=sheet.started_at)
+    found = (
+        f"The journal last heard of it at {_clock(last)}; that it had ended was found at {_clock(datetime.now(UTC))}."
+    )
+    return sheet.ended(sheets.INTERRUPTED, f"{LOST} {found}", at=last)
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _facts(site: Site, row: RunRow) -> dict[str, Any]:

@@ -9,6 +9,13 @@ from pumphouse.journal import Journal, StepState
 from pumphouse.plan.after import finalised
 from pumphouse.plan.model import Plan, PlannedStep
 
+#: What a step that was begun, and of which nobody knows whether it happened, makes of its server.
+_BEGUN = {
+    "stop": "stop begun, outcome unknown",
+    "boot": "boot begun, outcome unknown",
+    "delete-source": "deletion begun, outcome unknown",
+    "leave-host": "leaving its host begun, outcome unknown",
+}
 #: What a server's last verified step makes of it, by plan kind; first match wins.
 _RESULTS = {
     "move": (("settle", "moved"), ("boot", "booted, not verified"), ("stop", "stopped at the source")),
@@ -174,6 +181,8 @@ def _result(plan: Plan, server_id: str, states: Mapping[str, StepState], gone: C
     if plan.kind == "rollback":
         if not own:
             return "never left the source"
+        if set(found.values()) == {"new"}:
+            return "untouched"
         return "back at the source" if all(s == "verified" for s in found.values()) else "not complete"
     if "undone" in found.values() and set(found.values()) <= {"undone", "new"}:
         return "rolled back"
@@ -182,6 +191,8 @@ def _result(plan: Plan, server_id: str, states: Mapping[str, StepState], gone: C
     for kind, words in _RESULTS.get(plan.kind, ()):
         if found.get(kind) == "verified":
             return words
+        if found.get(kind) in ("intent", "done") and kind in _BEGUN:
+            return _BEGUN[kind]
     return "untouched" if not own or set(found.values()) == {"new"} else "prepared"
 
 

@@ -116,7 +116,7 @@ def _servers(journal: Journal, plan: Plan, report: Report) -> list[dict[str, Any
             **{key: value for key, value in asdict(row).items() if key not in ("addresses", "floating_ips")},
             "plan": plan.hash,
             **_carried(plan, steps.get(row.id, [])),
-            "before": _before(before[row.id]),
+            "before": _before(before[row.id]) | _as_of(plan),
             "after": _after(steps.get(row.id, []), evidence),
         }
         for row in report.servers
@@ -143,6 +143,11 @@ def _before(server: PlanServer) -> dict[str, Any]:
         "flavor": server.flavor,
         "image": server.image,
     }
+
+
+def _as_of(plan: Plan) -> dict[str, str]:
+    """What comes after a move knows its servers as the move's plan did."""
+    return {"when": "before the move"} if plan.kind in ("finalise", "rollback") else {}
 
 
 def _after(steps: Iterable[PlannedStep], evidence: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

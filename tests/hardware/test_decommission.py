@@ -18,6 +18,7 @@ from pumphouse.plan.hardware import Canary, Layout
 from pumphouse.plan.hardware.decommission import Archive, Ending, order_of, plan_decommission
 from pumphouse.plan.hardware.remains import Accounts, Remnant, SourceRemains, account, control_rank, unknown
 from pumphouse.plan.model import Plan
+from pumphouse.records.redact import Redactor
 from pumphouse.steps.hardware.archive import ArchiveSource, look_at_archive, problem_of, require_archive
 from pumphouse.steps.hardware.decommission import ControllerOff
 from tests.factories import make_image, make_server
@@ -156,6 +157,19 @@ def test_what_can_be_told_of_the_command_is_told_before_it_runs(command: tuple[s
     assert bool(said) == bool(found)
 
 
+def test_a_command_that_holds_a_secret_is_refused_before_it_stands_in_a_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hall = Hall.open(tmp_path, World(node=FIRST))
+    redactor = Redactor(lambda: ["s3cret-of-the-site"])
+    monkeypatch.setattr("pumphouse.session.decommission.site_redactor", lambda _site: redactor)
+    with pytest.raises(PlanError, match="holds a secret") as refused:
+        hall.work.plan_decommission(["dump", "--password=s3cret-of-the-site"], "/a.tar")
+    assert "s3cret" not in str(refused.value)
+    assert hall.journal.plan_documents() == []
+    hall.journal.close()
+
+
 # -- the archive ----------------------------------------------------------------------------------
 def bench(tmp_path: Path, script: str, **values: Any) -> tuple[Hall, Any, Any]:
     """A hall, the context and the archive's step of a plan whose command is that Python script."""
@@ -246,5 +260,11 @@ def test_a_controller_keeps_its_power_unless_the_source_is_spent(
     assert hall.world.log == ["power off", "boot disk", "power on"]
     hall.world.broken.add("foreign-serial")
     with pytest.raises(StepError, match="not the machine that was meant"):
+        ControllerOff().look(ctx, step)
+    hall.world.broken.clear()
+    said[0] = ()
+    hall.world._discovered()  # an earlier plan took it over: it may hold servers of the destination by now
+    hall.world.change_fuel(environment_id=7, status="ready")
+    with pytest.raises(StepError, match="belongs to the destination"):
         ControllerOff().look(ctx, step)
     hall.journal.close()

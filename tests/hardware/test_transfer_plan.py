@@ -58,7 +58,7 @@ def test_each_step_waits_for_the_one_before_in_the_seeds_order() -> None:
     ("facts", "kinds"),
     [
         (
-            NodeFacts(make_node(host=""), 100, None),
+            NodeFacts(make_node(host="", role="spare"), 100, None),
             [k for k in ORDER if k not in ("host-disable", "host-empty", "host-forget")],
         ),
         (make_facts(), [k for k in ORDER if k != "host-forget"]),

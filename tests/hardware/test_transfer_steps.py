@@ -10,6 +10,7 @@ import pytest
 from pumphouse.errors import PumphouseError
 from pumphouse.journal import Journal
 from pumphouse.nodes.fuel import FuelNode
+from pumphouse.steps import STEPS
 from tests.factories import make_server
 from tests.hardware.making import make_service
 from tests.hardware.world import Hall, World, open_journal, refused
@@ -86,6 +87,15 @@ def test_before_its_disk_is_overwritten_a_node_can_be_given_back(hall: Hall, bro
     plan = hall.transfer()
     assert plan.sequence == 1
     assert hall.journal.plan_state(plan.hash) == "finished"
+
+
+def test_fuel_does_not_know_a_node_any_more_that_was_given_back(hall: Hall) -> None:
+    plan = hall.work.plan_transfer("n1")
+    hall.work.release(plan)
+    hall.work.discover(plan)
+    hall.give_back()
+    assert hall.world.log[5:7] == ["power off", "delete in fuel"]
+    assert (hall.world.fuel, hall.world.runs) == (None, "source")
 
 
 def test_what_was_disabled_before_us_stays_disabled(hall: Hall) -> None:
@@ -181,6 +191,40 @@ class DyingJournal(Journal):
         super().write(run_id, plan_hash, step_key, event, *rest, **more)
         if dies:
             raise Killed(event)
+
+
+def cut_off(folder: Path, kind: str) -> Hall:
+    """After a transfer that died when a step had taken effect and the journal did not know yet."""
+    world = World()
+    dying = open_journal(folder, DyingJournal)
+    assert isinstance(dying, DyingJournal)
+    dying.kind, dying.event = kind, "done"
+    with pytest.raises(Killed):
+        Hall.open(folder, world, dying).transfer()
+    dying.close()
+    return Hall.open(folder, world)
+
+
+@pytest.mark.parametrize(
+    ("kind", "earlier"), [("node-on", "node-off"), ("node-on", "node-pxe"), ("host-forget", "host-disable")]
+)
+def test_what_a_step_without_an_outcome_changed_does_not_stop_the_verification_of_an_earlier_one(
+    tmp_path: Path, kind: str, earlier: str
+) -> None:
+    hall = cut_off(tmp_path, kind)
+    plan = hall.work.plan_transfer("n1")
+    step = next(one for one in plan.steps if one.kind == earlier)
+    outcome = hall.journal.step_state(plan.hash, step.key).outcome
+    assert "a run was cut off" in str(STEPS[earlier].verify(hall.context(plan), step, outcome))
+    hall.journal.close()
+
+
+def test_a_node_that_booted_when_the_run_was_cut_off_is_forgotten_by_fuel_when_it_goes_back(tmp_path: Path) -> None:
+    hall = cut_off(tmp_path, "node-on")
+    assert (hall.world.runs, hall.world.fuel is None) == ("bootstrap", False)
+    hall.give_back()
+    hall.journal.close()
+    assert (hall.world.runs, hall.world.vlan, hall.world.fuel) == ("source", 200, None)
 
 
 @pytest.mark.parametrize("kind", KINDS)

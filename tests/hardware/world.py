@@ -146,8 +146,9 @@ class FakeSwitch:
     def set_vlan(self, port: str, vlan: int) -> PortState:
         if "deaf-port" in self.world.broken:
             raise NodeTimeout("sw1 took it and shows another VLAN.", remedy="go and look.")
-        self.world.vlan = vlan
-        self.world.note(f"vlan {vlan}")
+        if self.world.vlan != vlan:
+            self.world.vlan = vlan
+            self.world.note(f"vlan {vlan}")
         return PortState(port, vlan)
 
     def close(self) -> None:
@@ -198,6 +199,8 @@ class FakeFuel:
     def delete_node(self, node_id: int, **_: Any) -> None:
         self.world.note("delete in fuel")
         self.world.fuel = None
+        if self.world.runs == "bootstrap":
+            self.world._discovered()  # its agent finds that nobody knows it
 
     def set_node_name(self, node_id: int, name: str) -> None:
         self.world.change_fuel(name=name)
@@ -355,7 +358,7 @@ class FakeNodes(Nodes):
         yield FakeSwitch(self._world)
 
     @contextlib.contextmanager
-    def fuel(self) -> Iterator[Any]:
+    def fuel(self, *, patient: bool = True) -> Iterator[Any]:
         yield FakeFuel(self._world)
 
 

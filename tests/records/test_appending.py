@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,12 +16,13 @@ import pytest
 from pumphouse.errors import RunbookError
 from pumphouse.records.archive import FolderArchive, open_archive
 from pumphouse.records.keys import new_key
+from pumphouse.records.manifest import MANIFEST_NAME
 from pumphouse.records.objectstore import BucketArchive
 from pumphouse.records.seal import RunFiles, seal_run
 from pumphouse.records.verify import verify_archive
 from pumphouse.runner import run_notebook
 from tests.records import bucket_server
-from tests.records.sealing import TIMES
+from tests.records.sealing import TIMES, seal
 from tests.runner.making import inventory, make_site, write_template
 
 PROCESSES, RUNS_EACH = int(os.environ.get("PUMPHOUSE_APPENDERS", "3")), 6
@@ -76,6 +78,20 @@ def test_processes_share_a_folder(tmp_path: Path) -> None:
     assert {entry.run_id for entry in archive.entries()} == everybody()
     assert [entry.number for entry in archive.entries()] == list(range(1, PROCESSES * RUNS_EACH + 1))
     assert verify_archive(archive).problems == ()
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_line(tmp_path: Path) -> None:
+    for number in range(8):
+        seal(tmp_path, f"run{number}")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / MANIFEST_NAME).stat().st_size + 100, before[1]))
+    try:
+        with pytest.raises(RunbookError, match="cannot be written: File too large"):
+            seal(tmp_path, "last")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert seal(tmp_path, "last").number == 9
+    assert verify_archive(FolderArchive(tmp_path)).problems == ()
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +154,22 @@ def test_a_lost_answer_lists_no_run_twice(bucket: str, tmp_path: Path) -> None:
     assert client.lost == 1
     assert [entry.run_id for entry in open_archive(bucket).entries()] == ["one", "two"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_somebody_puts_among_a_buckets_lines(bucket: str, tmp_path: Path) -> None:
+    archive = open_archive(bucket)
+    seal_one(archive, tmp_path, "one")
+    archive.store("MANIFEST/notes.txt", b"hello")
+    seal_one(archive, tmp_path, "two")
+    assert [entry.number for entry in archive.entries()] == [1, 2]
+    assert {problem.kind for problem in verify_archive(archive).problems} == {"edited"}
+    for name, content in (("0000000002", b"{"), ("0000000009", archive.lines()[0])):
+        whole = archive.read("MANIFEST/0000000002.json")
+        archive.store(f"MANIFEST/{name}.json", content)
+        with pytest.raises(RunbookError, match=rf"MANIFEST/{name}.json is not what was written there"):
+            seal_one(archive, tmp_path, "three")
+        archive.store("MANIFEST/0000000002.json", whole)
+    assert (tmp_path / "three.files").exists()  # it waits for the next start
 
 
 def test_errors_of_a_bucket(bucket: str, tmp_path: Path) -> None:

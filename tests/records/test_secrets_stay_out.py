@@ -181,6 +181,19 @@ def test_what_the_redactor_cannot_reach_withholds_the_record(tmp_path: Path) -> 
     journal.close()
 
 
+def test_a_withheld_records_line_does_not_tell_what_was_withheld(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "site")
+    inside = "raise ValueError('made of ' + b'correct-horse-'.hex() + b'battery'.hex())"
+    outcome = run_notebook(write_template(tmp_path / "t.ipynb", *inventory(inside)), {}, site)
+    told = Told(outcome, site, tmp_path).files()
+    assert outcome.record is None
+    assert [name for name, text in told.items() if b"correct-horse-battery".hex() in text] == []
+    (entry,) = FolderArchive(site.records_dir).entries()
+    assert entry.detail == outcome.detail
+    assert "Its record is withheld" in entry.detail
+    assert entry.detail.endswith("[withheld: it holds a secret]")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pumphouse.runner.execute import Ending, conclude_from_ending
+from pumphouse.records.engine import Ending, conclude_from_ending
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
+from pumphouse.errors import RunbookError
 from pumphouse.journal import Journal
 from pumphouse.plan.model import Plan
 from pumphouse.records import read_manifest, verify_manifest
@@ -22,10 +23,12 @@ from pumphouse.records.html import record_page
 from pumphouse.records.pages import render_archive
 from pumphouse.records.sheet import Sheet, Template
 from pumphouse.records.store import LONG_OUTPUT_CHARS, default_policy
+from pumphouse.records.summary import state_words
 from pumphouse.runner import run_notebook
 from pumphouse.session.byhand import RunByHand
 from pumphouse.session.closing import Closing
 from pumphouse.session.recover import recover_lost_runs
+from pumphouse.session.report import make_report
 from pumphouse.session.story import tell_story
 from pumphouse.site import Site
 from tests.core.making import make_plan, make_step, plan_server
@@ -128,7 +131,7 @@ def test_an_auditors_questions_are_answered_on_the_first_screen(site: Site) -> N
     assert facts["Clouds"] == "old at http://old:5000/v2.0 (icehouse, one) → new at http://new:5000/v3 (two)"
     assert (
         facts["Template"]
-        == "notebooks/03.ipynb, SHA-256 abababababababab…, commit cdcdcdcdcdcd with uncommitted changes"
+        == "notebooks/03.ipynb, SHA-256 abababababababab…, commit cdcdcdcdcdcd, its repository with uncommitted changes"
     )
     assert facts["Servers"] == "1 moved"
     assert facts["Downtime"] == "1 measured: median 2.5 s, longest 2.5 s"
@@ -138,7 +141,7 @@ def test_an_auditors_questions_are_answered_on_the_first_screen(site: Site) -> N
     top, bottom = record["cells"][0]["source"], record["cells"][-1]["source"]
     assert "- boot web1: failed first (503 from nova), then done." in top
     assert "- Findings accepted by the operator: root-disk." in top
-    assert "- The template had changes that are in no commit." in top
+    assert "- The template's repository had changes that are in no commit." in top
     row = [
         "web1",
         "acme → acme-old",
@@ -161,7 +164,42 @@ def test_a_run_that_broke_off_is_told_as_far_as_it_came(site: Site, result: str,
     assert "rita" in facts["Approval"]
     assert "begun, outcome unknown" in facts["Steps"]
     assert "web1" in record["cells"][0]["source"]
-    assert "outcome" in record["cells"][-1]["source"] or "intent" in record["cells"][-1]["source"]
+    assert f"| {until} web1 | begun, outcome unknown" in record["cells"][-1]["source"]
+
+
+def test_a_server_whose_stop_or_boot_may_have_happened_is_not_called_prepared(site: Site) -> None:
+    plan = move()
+    key = {step.kind: step.key for step in plan.steps}
+    with closing(Journal.open(site.journal_url)) as journal:
+        run_id = begin_run(journal)
+        said = []
+        for kind, event in (("stop", "intent"), ("stop", "verified"), ("boot", "intent"), ("boot", "done")):
+            journal.write(run_id, plan.hash, key[kind], event, {})
+            said.append(make_report(journal, plan).servers[0].result)
+    assert said == ["stop begun, outcome unknown", "stopped at the source", *["boot begun, outcome unknown"] * 2]
+
+
+@pytest.mark.parametrize(("kind", "said"), [("move", "ACTIVE"), ("rollback", "before the move: ACTIVE")])
+def test_a_state_before_the_move_is_not_taken_for_one_before_the_roll_back(site: Site, kind: str, said: str) -> None:
+    web = plan_server("web1")
+    plan = make_plan(make_step(f"undo:boot:{web.id}", server_id=web.id), servers=(web,), kind=kind)
+    with closing(Journal.open(site.journal_url)) as journal:
+        run_id = begin_run(journal)
+        journal.save_plan(plan.hash, kind=kind, selection_digest=plan.selection_digest, document=plan.document)
+        journal.write(run_id, plan.hash, "@plan", "planned", {})
+        (row,) = tell_story(journal, run_id)["servers"]
+    assert state_words(row["before"]).startswith(said)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_roll_back_that_never_began_left_its_servers_untouched(site: Site, begun: bool) -> None:
+    web = plan_server("web1")
+    plan = make_plan(make_step(f"undo:boot:{web.id}", server_id=web.id), servers=(web,), kind="rollback")
+    with closing(Journal.open(site.journal_url)) as journal:
+        run_id = begin_run(journal)
+        if begun:
+            journal.write(run_id, plan.hash, plan.steps[0].key, "intent", {})
+        assert make_report(journal, plan).servers[0].result == ("not complete" if begun else "untouched")
 
 
 @pytest.mark.parametrize(
@@ -247,6 +285,16 @@ def test_a_run_by_hand_leaves_a_record(site: Site) -> None:
     journal.close()
 
 
+def test_the_line_of_a_run_by_hand_names_no_path_of_this_machine(site: Site) -> None:
+    journal = Journal.open(site.journal_url)
+    run = RunByHand.start(journal, site, notebook="check", change="", operator="ada")
+    run.end("failed", f"{site.path.parent / 'clouds.yaml'} cannot be read.")
+    (entry,) = read_manifest(site.records_dir)
+    assert entry.detail == "clouds.yaml cannot be read."
+    assert [f.name for f in site.records_dir.rglob("*") if f.is_file() and str(site.path.parent) in f.read_text()] == []
+    journal.close()
+
+
 def test_a_notebook_that_was_simply_closed_is_listed_by_the_next_start(site: Site) -> None:
     journal = Journal.open(site.journal_url)
     lost = RunByHand.start(journal, site, notebook="03-move-servers", change="CHG-7", operator="ada")
@@ -260,11 +308,35 @@ def test_a_notebook_that_was_simply_closed_is_listed_by_the_next_start(site: Sit
         (after.id, "succeeded"),
     ]
     assert journal.get_run(run_id).result == "interrupted"
+    (last,) = (event.at for event in journal.events(run_id=run_id)[-1:])
+    entry = read_manifest(site.records_dir)[0]
+    assert datetime.fromisoformat(entry.ended_at) == last.replace(microsecond=0)  # not when it was found
+    assert f"last heard of it at {last:%Y-%m-%d %H:%M:%S} UTC; that it had ended was found at" in entry.detail
     record = read_record(site.records_dir / f"{run_id}.ipynb")
     assert record["cells"][0]["source"].startswith("# Result: interrupted\n")
     assert "begun, outcome unknown" in facts_of(record)["Steps"]
     assert verify_manifest(site.records_dir) == []
     journal.close()
+
+
+def test_a_run_of_another_journal_is_left_to_it(site: Site) -> None:
+    """Two machines, each with a journal of its own, share a records folder."""
+    with closing(Journal.open(site.journal_url)) as ours, closing(Journal.open("sqlite://")) as theirs:
+        lost = RunByHand.start(ours, site, notebook="03-move-servers", change="", operator="ada")
+        run_id = lost.id
+        del lost
+        assert recover_lost_runs(theirs, site) == []
+        assert recover_lost_runs(ours, site) == [run_id]
+    assert [entry.run_id for entry in read_manifest(site.records_dir)] == [run_id]
+    assert list((site.records_dir / ".runs").iterdir()) == []
+
+
+def test_a_run_that_cannot_be_recorded_was_never_begun(site: Site) -> None:
+    site.records_dir.write_text("in the way")
+    with closing(Journal.open(site.journal_url)) as journal:
+        with pytest.raises(RunbookError, match="cannot be written"):
+            RunByHand.start(journal, site, notebook="03-move-servers", change="", operator="ada")
+        assert journal.list_runs() == []
 
 
 def test_a_runbook_that_was_lost_is_listed_too(site: Site) -> None:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from pumphouse.records.archive import LINES_FOLDER, FolderArchive
 from pumphouse.records.envelope import Envelope, Statement, sha256
 from pumphouse.records.keys import Signer, new_key
 from pumphouse.records.manifest import FIRST, MANIFEST_NAME, Entry
+from pumphouse.records.pages import render_archive
 from pumphouse.records.verify import KINDS, Anchor, Verdict, verify_archive
 from tests.records.sealing import seal
 
@@ -107,6 +109,35 @@ def test_any_flipped_byte_of_any_line(copy: Path, signer: Signer, number: int) -
         # a changed number, or a changed name of a file, looks like something else than an edit
         assert kind in ("edited", "missing", "inserted"), (at, kind)
         assert f"line {number + 1}" in where or kind != "edited" or where.startswith(RUNS[number]), (at, kind, where)
+
+
+def test_any_changed_end_of_a_line(copy: Path, signer: Signer) -> None:
+    manifest = copy / MANIFEST_NAME
+    good = manifest.read_bytes()
+    for at in (at for at, byte in enumerate(good) if byte == ord("\n")):
+        for end in (b"\r", b"\x0b", b" ", b""):
+            manifest.write_bytes(good[:at] + end + good[at + 1 :])
+            # the last line feed ends nothing that another line could run into
+            assert (end == b"" and at == len(good) - 1) or first(verify(copy, signer))[0] == "edited", (at, end)
+
+
+@pytest.mark.parametrize("name", [MANIFEST_NAME, "two.dsse.json", "two.ipynb", "two.files/summary.json"])
+def test_what_no_parser_can_read_is_an_edit(copy: Path, signer: Signer, name: str) -> None:
+    (copy / name).write_bytes(b"[" * 200_000)
+    kinds = {problem.kind for problem in verify(copy, signer).problems}
+    assert "edited" in kinds
+    assert FolderArchive(copy).head().number == (0 if name == MANIFEST_NAME else 4)
+    assert "edited: " in render_archive(FolderArchive(copy)).read_text()
+
+
+@pytest.mark.parametrize("field", ["record", "sha256", "parent_id", "operator", "started_at", "torn", "projects"])
+@pytest.mark.parametrize("value", [[{}], None])
+def test_a_line_with_a_field_of_another_type(copy: Path, signer: Signer, field: str, value: Any) -> None:
+    good = lines(copy)
+    changed = json.dumps(json.loads(good[1]) | {field: value}, ensure_ascii=False, sort_keys=True).encode()
+    rewrite(copy, [good[0], changed, *good[2:]])
+    assert changed == good[1] or first(verify(copy, signer))[0] == "edited"
+    assert "<table" in render_archive(FolderArchive(copy)).read_text()
 
 
 def test_edited_result_in_a_line(copy: Path, signer: Signer) -> None:
@@ -294,6 +325,10 @@ def test_half_line_of_a_crash_is_kept_and_acknowledged(tmp_path: Path, signer: S
     verdict = verify(tmp_path, signer)
     assert (verdict.problems, verdict.runs) == ((), 3)
     assert "cut short by a crash" in verdict.notices[0]
+    whole = lines(tmp_path)
+    rewrite(tmp_path, [whole[0], *whole[2:]])
+    assert first(verify(tmp_path, signer)) == ("missing", "MANIFEST.jsonl line 2 (run two)")
+    rewrite(tmp_path, whole)
     rewrite(tmp_path, [line for line in lines(tmp_path) if not line.startswith(b'{"schema": 2')])
     rewrite(tmp_path, [*lines(tmp_path)[:1], b"{ anything", *lines(tmp_path)[2:]])
     assert first(verify(tmp_path, signer)) == ("edited", "MANIFEST.jsonl line 2")

@@ -22,7 +22,8 @@ PARAMETERS = {
 
 def write_runbook(folder: Path, **changes: Any) -> Path:
     """A runbook of two steps with notebooks that take ``name`` and ``count``."""
-    parameters = 'name: str = ""  # a name\ncount: int = 0  # how many'
+    parameters = 'name: str = ""  # a name\ncount: int = 0  # how many\nsite: str = ""  # site file'
+    parameters += '\noperator: str = ""  # who'
     write_template(folder / "notebooks" / "one.ipynb", *inventory("print('one', name, count)"), parameters=parameters)
     source = "assert name != 'bad'\nprint('two', name)"
     write_template(folder / "notebooks" / "two.ipynb", *inventory(source), parameters=parameters)

@@ -7,17 +7,18 @@
 - *undo*: from what each of these kills leaves, the undoing reaches the start again;
 - *faults* (:mod:`tests.sweep.faults`): every kind of fault at every request.
 
-**What is swept is a scenario** (:class:`tests.sweep.scenario.Scenario`); :class:`tests.sweep.moving.Move` is one.
-Another, such as the transfer of a compute node, takes these lines:
+**What is swept is a scenario** (:class:`tests.sweep.scenario.Scenario`): the move of a project and its roll back
+(:mod:`tests.sweep.moving`), the acquisition and the transfer of a node (:mod:`tests.sweep.transferring`). Another takes
+these lines:
 
-1. The lab's part of it (machines, BMCs, switch, Fuel) registers with the lab's checkpoints, so that it is kept, put
-   back and shown like the clouds: ``world.checkpoints.parts.append(Fields("hardware", [(fleet, ("machines", …))]))``
-   in :mod:`pumphouse.lab.server`; see :mod:`pumphouse.lab.parts`. Work in the background is told by ``tasks``.
+1. The lab's part of it registers with the lab's checkpoints, so that it is kept, put back and shown like the clouds:
+   ``world.checkpoints.parts.append(Fields("name", [(owner, ("attribute", …))]))`` in :mod:`pumphouse.lab.server`; see
+   :mod:`pumphouse.lab.parts`. Work in the background is told by ``tasks``.
 2. A subclass of ``Scenario`` with ``prepare`` (lab, site, approved plan), ``command`` and ``undo`` (the verbs that the
    notebook calls), ``records`` (what counts of ``world.site()``), ``broken`` and ``untrue`` (laws and honesty),
    ``clear`` and ``left_over``. Subclassing ``Move`` gives all but the first three.
 3. Its name in ``SCENARIOS`` of :mod:`tests.sweep.sweeps`.
 
-Requests that are no HTTP (IPMI, SNMP, SSH) are points as well, once they pass :func:`tests.sweep.hooks.point` before
-they leave and when their answer is there: wrap the driver's one sending function in :func:`tests.sweep.hooks.install`.
+Requests that are no HTTP (IPMI, SNMP, SSH) are points as well: :mod:`tests.sweep.devices` wraps the drivers' sending
+functions.
 """

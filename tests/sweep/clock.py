@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _sleep, _monotonic = time.sleep, time.monotonic
 _slept_s = 0.0
@@ -36,6 +38,17 @@ def hurry() -> None:
     """From now on this process (and what it forks) sleeps in no time, and its monotonic clock believes it."""
     global _hurried
     _hurried = True
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """In the block sleeps take their time: somebody waits for what cannot be hurried."""
+    global _hurried
+    before, _hurried = _hurried, False
+    try:
+        yield
+    finally:
+        _hurried = before
 
 
 def real() -> float:

@@ -29,6 +29,8 @@ import urllib3.connection
 import yaml
 from sqlalchemy.engine import Engine
 
+from tests.sweep import devices
+
 _IDS = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{8,}|\d{6,}|(?<=127\.)\d+\.\d+(?=\.)")
 
 
@@ -96,6 +98,7 @@ def install() -> None:
     """Watch requests, commits and files of this process; make it do one thing at a time."""
     setattr(yaml, "SafeLoader", yaml.CSafeLoader)  # noqa: B010  libyaml's, which reads the same much faster
     _install_requests()
+    devices.install(point)
     sa.event.listen(Engine, "commit", _committing)
     sys.addaudithook(_audit)
     for name, module in list(sys.modules.items()):

@@ -23,8 +23,9 @@ from tests.sweep.hooks import Point  # noqa: E402
 from tests.sweep.kills import KillClass  # noqa: E402
 from tests.sweep.moving import Move, RollBack  # noqa: E402
 from tests.sweep.scenario import Scenario  # noqa: E402
+from tests.sweep.transferring import Acquire, Transfer  # noqa: E402
 
-SCENARIOS: dict[str, type[Scenario]] = {scenario.name: scenario for scenario in (Move, RollBack)}
+SCENARIOS: dict[str, type[Scenario]] = {scenario.name: scenario for scenario in (Move, RollBack, Acquire, Transfer)}
 SWEEPS = ("kill", "undo", "faults")
 
 

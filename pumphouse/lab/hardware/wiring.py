@@ -118,9 +118,10 @@ class FleetPart:
             await self._wiring.master.load(fuel)
 
     def show(self) -> Any:
-        """Machines and ports."""
-        fleet = self._wiring.fleet
-        return parts.plain({"machines": fleet.machines, "ports": fleet.ports, "pxe": fleet.pxe})
+        """Machines, ports, and what the Fuel master shows."""
+        fleet, master = self._wiring.fleet, self._wiring.master
+        fuel = {} if master is None else master.show()
+        return parts.plain({"machines": fleet.machines, "ports": fleet.ports, "pxe": fleet.pxe, "fuel": fuel})
 
 
 def put_together(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pumphouse.errors import PlanError
@@ -75,12 +75,14 @@ def plan_acquire(
         undo="enabled again, if pumphouse disabled it",
         host=host.host,
     )
-    told = {wishes.told(server) for server in host.servers}
-    fenced = not host.is_up or bool(told & FENCED)
-    ready = [disable]
-    if fenced and host.servers:
-        ready.append(_fence(draft, facts, host, disable))
-    leaving = _servers(draft, host, wishes, ready, fenced=fenced)
+    # who can leave a living host does so before it loses power
+    living = [server for server in host.servers if host.is_up and wishes.told(server) not in FENCED]
+    others = [server for server in host.servers if server not in living]
+    room = dict(host.room)
+    leaving = _servers(draft, host, living, wishes, [disable], room)
+    if others:
+        fence = _fence(draft, facts, host, (disable, *leaving))
+        leaving += _servers(draft, host, others, wishes, [disable, fence], room, fenced=True)
     empty = draft.add(
         f"host-empty:{host.host}",
         title=f"no server is left on {host.host}",
@@ -96,7 +98,7 @@ def plan_acquire(
     return draft.finish()
 
 
-def _fence(draft: HardwareDraft, facts: NodeFacts, host: HostFacts, disable: str) -> str:
+def _fence(draft: HardwareDraft, facts: NodeFacts, host: HostFacts, needs: tuple[str, ...]) -> str:
     node = facts.node
     if node.bmc is None:
         draft.block(
@@ -111,7 +113,7 @@ def _fence(draft: HardwareDraft, facts: NodeFacts, host: HostFacts, disable: str
         title=f"power off {node.name} with its servers, and wait until Nova sees {host.host} down",
         phase="evacuate",
         changes="source",
-        needs=(disable,),
+        needs=needs,
         params={"node": node.name, "host": host.host, "serial": node.serial},
         undo="powered on, booting from disk; servers that were built anew elsewhere stay there",
         node=node.name,
@@ -120,11 +122,17 @@ def _fence(draft: HardwareDraft, facts: NodeFacts, host: HostFacts, disable: str
 
 
 def _servers(
-    draft: HardwareDraft, host: HostFacts, wishes: Wishes, ready: list[str], *, fenced: bool
+    draft: HardwareDraft,
+    host: HostFacts,
+    servers: Iterable[Server],
+    wishes: Wishes,
+    ready: list[str],
+    room: dict[str, int | None],
+    *,
+    fenced: bool = False,
 ) -> tuple[str, ...]:
-    room = dict(host.room)
     keys = []
-    for server in sorted(host.servers, key=lambda s: (-host.ram_mib.get(s.id, 0), s.name, s.id)):
+    for server in sorted(servers, key=lambda s: (-host.ram_mib.get(s.id, 0), s.name, s.id)):
         label = f"server {server.name}"
         choice = choose(server, told=wishes.told(server), up=host.is_up, shared=wishes.shared_storage, fenced=fenced)
         draft.servers.append(_plan_server(host, server))
@@ -142,7 +150,9 @@ def _servers(
         target = wishes.target or (next(iter(room), "") if choice.method in FENCED else "")
         if target in room:
             room[target] = (room[target] or 0) - host.ram_mib.get(server.id, 0)
-            room = dict(sorted(room.items(), key=lambda item: (-(item[1] or 0), item[0])))
+            roomiest = sorted(room.items(), key=lambda item: (-(item[1] or 0), item[0]))
+            room.clear()
+            room.update(roomiest)
         if choice.method == "rebuild":
             draft.block(
                 "disk-lost",

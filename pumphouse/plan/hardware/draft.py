@@ -12,6 +12,8 @@ from pumphouse.findings import Finding
 from pumphouse.nodes.spec import NodeSpec
 from pumphouse.plan.model import Note, Plan, PlannedStep, PlanServer, order
 
+#: Roles of nodes that serve the source.
+SERVING = ("compute", "controller")
 #: What ``undo`` says of a step that changes nothing.
 NOTHING = "nothing to undo"
 
@@ -52,6 +54,19 @@ class HardwareDraft:
         kind = key.partition(":")[0]
         self.steps[key] = PlannedStep(key=key, kind=kind, phase=phase, title=title, changes=changes, **fields)
         return key
+
+    def known_to_nova(self, node: NodeSpec, *, known: bool) -> None:
+        """Block on a compute node of which Nova knows nothing: nobody could be asked what is left on it."""
+        if known or (not node.host and node.role not in SERVING):
+            return
+        which = f"is host {node.host} in site.yaml, but Nova knows no such host" if node.host else "has no host there"
+        add = self.block if node.role in SERVING else self.warn
+        add(
+            "no-host",
+            f"node {node.name}",
+            f"{which}: nobody can be asked whether servers are left on it.",
+            f"correct nodes.{node.name}.host; or make its role there spare, if it serves the source no more.",
+        )
 
     def power_off(self, node: NodeSpec, *, phase: str, needs: Iterable[str], title: str = "") -> str:
         """Switch a node off, if no server is left on its host at that moment."""

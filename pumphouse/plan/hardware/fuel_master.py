@@ -77,15 +77,25 @@ def plan_fuel_master(
     source: str,
     destination: str,
     release: str = "",
+    answered: bool = False,
 ) -> tuple[Plan, tuple[Finding, ...]]:
     """Plan the destination: master, environment, shared networks, first nodes, deployment, credentials (asks nobody).
 
     :param master: the node that becomes the master; None: one answers already (``release``) and is adopted.
     :param nodes: node name -> the node and what becomes of it.
+    :param answered: whether the master that is silent now, and may be on that node, answered an earlier run.
     :returns: the plan, and what stands in its way as findings.
     """
     draft = HardwareDraft("fuel-master", source, destination, digest)
     _check(draft, master, nodes, environment, network)
+    if master is not None and answered:
+        draft.block(
+            "master-silent",
+            f"node {master.node.name}",
+            "is to become the Fuel master, but there is one, which answered an earlier run and is silent now: it would "
+            "be overwritten, with all that it knows of the new cloud.",
+            "bring it back, and run again: it is adopted. If it is lost for good, name another node.",
+        )
     if master is None:
         draft.note("Fuel master", f"answers already, as release {release}: it is adopted, nothing is installed")
         up = draft.add(
@@ -150,6 +160,14 @@ def _check(
     for name in sorted({name for name in names if names.count(name) > 1}):
         draft.block("node-twice", f"node {name}", "is to become two things.", "name it once.")
     for facts in everybody:
+        draft.known_to_nova(facts.node, known=facts.host is not None)
+        if facts.host is not None and facts.host.serves_more:
+            draft.block(
+                "host-serves-more",
+                f"host {facts.host.host}",
+                f"runs {', '.join(facts.host.serves_more)}: the source stops working without them.",
+                "choose another node; controllers go last (decommission).",
+            )
         held = len(facts.host.servers) if facts.host is not None else 0
         enabled = facts.host is not None and facts.host.service is not None and facts.host.service.status != "disabled"
         if held or enabled:
@@ -193,7 +211,7 @@ def _install_master(draft: HardwareDraft, master: NodeFacts, wishes: MasterWishe
         phase="create",
         changes="destination",
         needs=(medium,),
-        params={"node": node.name, "serial": node.serial},
+        params={"node": node.name, "serial": node.serial, "host": node.host},
         cost=f"{node.name} holds the Fuel master then, whatever it held before",
         node=node.name,
     )

@@ -7,12 +7,10 @@ from pumphouse.findings import Finding
 from pumphouse.journal import Journal, StepState
 from pumphouse.nodes.spec import NodeSpec
 from pumphouse.plan.hardware.draft import NOTHING, HardwareDraft
-from pumphouse.plan.model import Plan
+from pumphouse.plan.model import Plan, PlannedStep
 
 #: Plans that take a node away from the source.
-TAKING = ("acquire", "transfer", "fuel", "decommission")
-#: After this nothing brings the node back.
-_OVERWRITES = "node-deploy"
+TAKING = ("acquire", "transfer", "fuel-master", "decommission")
 
 
 def plan_give_back(
@@ -29,15 +27,16 @@ def plan_give_back(
     for plan in reversed(taking_plans(journal, node)):
         states = journal.step_states(plan.hash)
         for step in reversed(plan.steps):
-            mine = step.node == node.name or (node.host and step.host == node.host)
+            overwrites = _overwrites(plan, step, node)
+            mine = overwrites or step.node == node.name or (node.host and step.host == node.host)
             if not mine or not states.get(step.key, StepState()).in_effect:
                 continue
-            if step.kind == _OVERWRITES:
+            if overwrites:
                 draft.block(
                     "disk-overwritten",
                     f"node {node.name}",
-                    f"was deployed by plan {plan.hash[:12]}, or it was begun: its disk does not hold the source's "
-                    "system any more.",
+                    f"was deployed by plan {plan.hash[:12]}, or that was begun: its disk does not hold the source's "
+                    "system any more, or may lose it at any moment.",
                     "install it at the source anew, or finish its transfer.",
                 )
             if step.undo in (None, NOTHING):
@@ -60,6 +59,16 @@ def plan_give_back(
             remedy="there is nothing to give back; `pumphouse journal` lists the plans.",
         )
     return draft.finish()
+
+
+def _overwrites(plan: Plan, step: PlannedStep, node: NodeSpec) -> bool:
+    """Whether nothing brings this node back after that step."""
+    if step.kind == "fuel-deploy":
+        return any(one["node"] == node.name for one in step.params["nodes"])
+    if step.node != node.name:
+        return False
+    installs = step.kind == "node-on" and any(plan.step(need).kind == "node-medium" for need in step.needs)
+    return installs or step.kind == "node-deploy"
 
 
 def taking_plans(journal: Journal, node: NodeSpec) -> list[Plan]:

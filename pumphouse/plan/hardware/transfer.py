@@ -100,8 +100,7 @@ def _check(draft: HardwareDraft, node: NodeSpec, host: HostFacts | None) -> None
             "has no serial number in site.yaml: the guard against installing the wrong machine knows its MACs only.",
             "add nodes.NAME.serial.",
         )
-    if node.host and host is None:
-        draft.warn("no-host", label, f"is host {node.host} in site.yaml, but Nova knows no such host.")
+    draft.known_to_nova(node, known=host is not None)
     if host is None:
         return
     for server in host.servers:

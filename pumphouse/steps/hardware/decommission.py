@@ -6,7 +6,8 @@ from pumphouse.errors import CloudUnreachable, StepError
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.hardware.archive import require_archive
-from pumphouse.steps.hardware.guards import overtaken, require_same_serial
+from pumphouse.steps.hardware.guards import overtaken, require_not_deployed, require_same_serial
+from pumphouse.steps.hardware.power import CUT_OFF
 from pumphouse.steps.hardware.remains import remnants_of
 
 
@@ -53,6 +54,7 @@ class ControllerOff(Step):
         return {"serial": serial}
 
     def _may(self, ctx: Context, step: PlannedStep) -> None:
+        require_not_deployed(ctx, step.params["node"])
         require_archive(ctx, ctx.plan.step(step.params["archive"]))
         try:
             require_spent(ctx, ctx.plan.step(step.params["spent"]))
@@ -68,7 +70,10 @@ class ControllerOff(Step):
         if overtaken(ctx, step, f"node-on:{step.params['node']}"):
             return {"power": "was off; on again since, by pumphouse", "serial": outcome.get("serial") or None}
         with ctx.nodes.bmc(step.params["node"]) as bmc:
-            expect(f"node {step.params['node']}", {"power": ("off", bmc.power())})
+            power = bmc.power()
+        if power == "on" and overtaken(ctx, step, f"node-on:{step.params['node']}", begun=True):
+            return {"power": f"was off; {CUT_OFF}", "serial": outcome.get("serial") or None}
+        expect(f"node {step.params['node']}", {"power": ("off", power)})
         return {"power": "off", "serial": outcome.get("serial") or None}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:

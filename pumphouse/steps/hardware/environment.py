@@ -11,6 +11,7 @@ from pumphouse.plan.hardware.slices import overlaps, used_addresses
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.hardware.guards import environment_of, require_empty, same_machine
+from pumphouse.steps.hardware.install import bootstrap_again, is_pending
 from pumphouse.steps.hardware.usage import networks_of
 
 _PROVIDER = "neutron"
@@ -211,8 +212,7 @@ class DeployEnvironment(Step):
                 return {"environment_id": environment.id, "task_id": None}
             ids = {node.id for node in nodes}
             members = fuel.list_nodes(environment.id)
-            strangers = [node.name for node in members if node.id not in ids and node.pending_addition]
-            strangers += [node.name for node in members if node.pending_deletion]
+            strangers = [n.name for n in members if n.pending_deletion or (n.id not in ids and is_pending(n))]
             absent = [node.name for node in nodes if node.environment_id != environment.id]
         for what, names in (("would be deployed or removed as well", strangers), ("is not in it now", absent)):
             if names:
@@ -223,18 +223,28 @@ class DeployEnvironment(Step):
         for node, known in zip(step.params["nodes"], nodes, strict=True):
             if node["host"] and known.status not in _TAKEN:
                 require_empty(ctx, node["host"])
+        if not any(known.status in _TAKEN for known in nodes):
+            # it gives these addresses out, and days may have gone by since they were free
+            for need in ctx.plan.steps:
+                if need.kind == ShareNetworks.kind and need.params["environment"] == environment.name:
+                    _still_free(ctx, need)
         return None
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Deploy, or take up the deployment that an earlier run began; wait for its task and all nodes."""
         with ctx.nodes.fuel() as fuel:
             environment = environment_of(fuel, step.params["environment"])
-            ids = [same_machine(fuel, node).id for node in step.params["nodes"]]
+            known = [same_machine(fuel, node) for node in step.params["nodes"]]
+            ids = [node.id for node in known]
             running = fuel.running_task(environment.id)
             if running is not None:
                 task_id = running.id
                 ctx.report(f"Fuel deploys {environment.name} already (task {task_id}): it is waited for.")
             else:
+                failed = {node.id for node in known if node.status == "error" and node.error_type == "provision"}
+                if failed:
+                    pairs = zip(step.params["nodes"], known, strict=True)
+                    bootstrap_again(ctx, fuel, [_bootable(ctx, node) for node, one in pairs if one.id in failed])
                 task_id = fuel.deploy_changes(environment.id)
             fuel.wait_task(task_id, node_ids=ids, report=ctx.report)
         return {"environment_id": environment.id, "task_id": task_id}
@@ -257,3 +267,8 @@ class DeployEnvironment(Step):
             f"Environment {step.params['environment']} was deployed: its nodes' disks were overwritten.",
             remedy="reset or delete it in Fuel by hand if it is not wanted.",
         )
+
+
+def _bootable(ctx: Context, node: dict[str, Any]) -> dict[str, Any]:
+    """A node with the time that it has for its boot."""
+    return {**node, "timeout_s": ctx.plan.step(f"node-discovered:{node['node']}").params["timeout_s"]}

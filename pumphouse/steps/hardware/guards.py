@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pumphouse.errors import StepError
+from pumphouse.errors import NodeUnreachable, StepError
 from pumphouse.nodes.api import Bmc
 from pumphouse.nodes.fuel import Fuel, FuelEnvironment, FuelNode
 from pumphouse.plan.model import PlannedStep
@@ -48,6 +48,33 @@ def require_empty(ctx: Context, host: str) -> None:
         )
 
 
+def require_not_deployed(ctx: Context, node: str) -> None:
+    """Fuel is asked as well: the machine is none that it deployed, and which serves the destination now (read only).
+
+    A Fuel master that does not answer may not exist yet; one that was given this node does.
+
+    :raises StepError: when it is, or NodeError: when Fuel cannot be asked and must be.
+    """
+    spec = ctx.nodes.node(node)
+    if ctx.site.hardware.fuel is None:
+        return
+    deployed = ctx.journal.made_by_us(f"node-assign:{spec.name}")
+    try:
+        with ctx.nodes.fuel(patient=deployed) as fuel:
+            known = [one for one in fuel.list_nodes() if set(spec.macs) & set(one.macs)]
+    except NodeUnreachable:
+        if deployed:
+            raise
+        return
+    for one in known:
+        if one.environment_id is not None and one.status != "discover":
+            raise StepError(
+                f"Node {spec.name} is node {one.id} ({one.name}) of environment {one.environment_id} in Fuel, and "
+                f"{one.status}: it belongs to the destination, and may hold its servers. Nothing was done to it.",
+                remedy="if it is to be installed anew, empty it there and take it out of its environment in Fuel.",
+            )
+
+
 def require_off(ctx: Context, params: Mapping[str, Any]) -> None:
     """The node's own BMC says that it has no power (read only).
 
@@ -62,10 +89,14 @@ def require_off(ctx: Context, params: Mapping[str, Any]) -> None:
             )
 
 
-def overtaken(ctx: Context, step: PlannedStep, later_key: str) -> bool:
-    """Whether another step changed since what this one made so (read only): then only the journal can tell of it."""
+def overtaken(ctx: Context, step: PlannedStep, later_key: str, *, begun: bool = False) -> bool:
+    """Whether another step changed since what this one made so (read only): then only the journal can tell of it.
+
+    :param begun: one that was cut off, so that nobody knows whether it took effect, counts as well.
+    """
     mine = [e.id for e in ctx.journal.events(plan_hash=ctx.plan.hash, step_key=step.key) if e.event == "done"]
-    return any(e.event == "done" and e.id > max(mine, default=0) for e in ctx.journal.events(step_key=later_key))
+    events = ("intent", "done") if begun else ("done",)
+    return any(e.event in events and e.id > max(mine, default=0) for e in ctx.journal.events(step_key=later_key))
 
 
 def same_machine(fuel: Fuel, params: Mapping[str, Any]) -> FuelNode:

@@ -34,6 +34,9 @@ class DisableHost(Step):
         """Read again, while the source has it."""
         if overtaken(ctx, step, f"host-forget:{step.params['host']}"):
             return {"status": "was disabled; gone from the source since"}
+        forgetting = overtaken(ctx, step, f"host-forget:{step.params['host']}", begun=True)
+        if forgetting and ctx.source.hosts.find_service(step.params["host"]) is None:
+            return {"status": "was disabled; gone from the source since: a run was cut off that removed it"}
         service = self._service(ctx, step)
         expect(f"nova-compute of {service.host} at {ctx.source.name}", {"status": ("disabled", service.status)})
         return {"status": service.status, "state": service.state}
@@ -70,7 +73,8 @@ class EmptyHost(Step):
         return {"servers": 0}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """It answered: none."""
+        """Asked again: none."""
+        require_empty(ctx, step.params["host"])
         return {"servers": outcome["servers"]}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pumphouse.errors import NodeTimeout, StepError
@@ -11,7 +11,7 @@ from pumphouse.nodes.fuel import Fuel, FuelNode
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.hardware.guards import environment_of, require_empty, require_same_serial, same_machine
-from pumphouse.steps.hardware.power import boot_by_pxe
+from pumphouse.steps.hardware.power import boot_by_pxe, forget_in_fuel
 
 #: Seconds between two looks at a node that boots.
 POLL_S = 1.0
@@ -42,20 +42,24 @@ class DiscoverNode(Step):
         return {"fuel_id": node.id}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """All MACs and the serial, read again."""
+        """All MACs and the serial, read again; one that is being installed, or failed in that, may be silent."""
         with ctx.nodes.fuel() as fuel:
             node = same_machine(fuel, step.params)
-        expect(f"node {step.params['node']} in Fuel", {"online": (True, node.online)})
+        if node.status == "discover":
+            expect(f"node {step.params['node']} in Fuel", {"online": (True, node.online)})
         return {"fuel_id": node.id, "macs": list(node.macs), "serial": node.serial, "status": node.status}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Forget the record, lest it be taken for the machine later; it belongs to no environment any more."""
+        """Switch it off and forget the record, which belongs to no environment any more."""
         with ctx.nodes.fuel() as fuel:
             node = fuel.find_node(step.params["macs"], step.params["serial"])
-            if node is None:
-                return {"gone": True}
-            fuel.delete_node(node.id, timeout_s=ctx.site.action_timeout_s)
-        return {"deleted": node.id}
+        if node is None:
+            return {"gone": True}
+        if node.environment_id is None:
+            with ctx.nodes.bmc(step.params["node"]) as bmc:
+                require_same_serial(step.params, bmc)
+                bmc.set_power("off")
+        return forget_in_fuel(ctx, step.params["node"])
 
 
 def _is_there(node: FuelNode | None) -> bool:
@@ -163,12 +167,14 @@ class DeployNode(Step):
             environment = environment_of(fuel, step.params["environment"])
             node = same_machine(fuel, step.params)
             running = fuel.running_task(environment.id)
-            if running is not None and node.status in _TAKEN:
+            # Fuel checks for a while before it touches the node, which is no longer pending then
+            taken_up = node.status in _TAKEN or (node.status == "discover" and not node.pending_addition)
+            if running is not None and taken_up:
                 task_id = running.id
                 ctx.report(f"Fuel deploys {step.params['node']} already (task {task_id}): it is waited for.")
             else:
                 if node.status == "error" and node.error_type == "provision":
-                    _bootstrap_again(ctx, fuel, step.params)
+                    bootstrap_again(ctx, fuel, [step.params])
                 task_id = fuel.deploy_changes(environment.id)
             fuel.wait_task(task_id, node_ids=[node.id], report=ctx.report)
         return {"fuel_id": node.id, "environment_id": environment.id, "task_id": task_id}
@@ -196,18 +202,24 @@ class DeployNode(Step):
         )
 
 
-def _bootstrap_again(ctx: Context, fuel: Fuel, params: Mapping[str, Any]) -> None:
+def bootstrap_again(ctx: Context, fuel: Fuel, nodes: Sequence[Mapping[str, Any]]) -> None:
     """A node on which provisioning failed has nothing to run: it must be in the bootstrap image to be tried again.
 
     Fuel calls a node online for minutes after its last word, so it is missed first and then waited for.
+
+    :param nodes: of each ``node``, ``macs``, ``serial``, ``host``, and ``timeout_s`` for its boot.
     """
-    ctx.report(f"{params['node']} failed the last time: it boots Fuel's bootstrap image again.")
-    with ctx.nodes.bmc(params["node"]) as bmc:
-        require_same_serial(params, bmc)
-        bmc.set_power("off")
-    _wait_online(fuel, params, online=False)
-    boot_by_pxe(ctx, dict(params))
-    _wait_online(fuel, params, online=True)
+    for params in nodes:
+        ctx.report(f"{params['node']} failed the last time: it boots Fuel's bootstrap image again.")
+        with ctx.nodes.bmc(params["node"]) as bmc:
+            require_same_serial(params, bmc)
+            bmc.set_power("off")
+    for params in nodes:
+        _wait_online(fuel, params, online=False)
+    for params in nodes:
+        boot_by_pxe(ctx, dict(params))
+    for params in nodes:
+        _wait_online(fuel, params, online=True)
 
 
 def _wait_online(fuel: Fuel, params: Mapping[str, Any], *, online: bool) -> None:
@@ -222,13 +234,15 @@ def _wait_online(fuel: Fuel, params: Mapping[str, Any], *, online: bool) -> None
         time.sleep(POLL_S)
 
 
+def is_pending(node: FuelNode) -> bool:
+    """Whether deploying its environment installs or removes it: one on which provisioning failed is installed again."""
+    failed = node.status == "error" and node.error_type == "provision"
+    return node.pending_addition or node.pending_deletion or failed
+
+
 def _alone(fuel: Fuel, environment_id: int, node: FuelNode) -> None:
     """Deploying is for everything that is pending in the environment: somebody else's changes are none of ours."""
-    others = [
-        other.name
-        for other in fuel.list_nodes(environment_id)
-        if other.id != node.id and (other.pending_addition or other.pending_deletion)
-    ]
+    others = [other.name for other in fuel.list_nodes(environment_id) if other.id != node.id and is_pending(other)]
     if others:
         raise StepError(
             f"Environment {environment_id} of {fuel.name} has pending changes of other nodes: {', '.join(others)}. "

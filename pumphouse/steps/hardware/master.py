@@ -8,6 +8,7 @@ from pumphouse.errors import NodeError, NodeGarbled, NodeTimeout, NodeUnreachabl
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.hardware.guards import overtaken, require_same_serial
+from pumphouse.steps.hardware.power import CUT_OFF
 
 #: Seconds between two looks at a master that installs itself.
 POLL_S = 2.0
@@ -36,6 +37,8 @@ class MediumNext(Step):
             return {"boot device": f"{step.params['device']}, used since"}
         with ctx.nodes.bmc(step.params["node"]) as bmc:
             device = bmc.boot_device()
+        if device != step.params["device"] and overtaken(ctx, step, f"node-on:{step.params['node']}", begun=True):
+            return {"boot device": f"was {step.params['device']}; {CUT_OFF}"}
         expect(f"node {step.params['node']}", {"boot device": (step.params["device"], device)})
         return {"boot device": device}
 

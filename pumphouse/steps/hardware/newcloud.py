@@ -48,7 +48,10 @@ class WriteDestination(Step):
         return {"cloud": step.params["cloud"], "auth_url": entry["auth"]["auth_url"]}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """Log in with what the files say now."""
+        """The file says what Fuel told; log in with it."""
+        entry, _ = find_entry(_file(ctx), step.params["cloud"])
+        there = ((entry or {}).get("auth") or {}).get("auth_url")
+        expect(f"entry {step.params['cloud']} of clouds.yaml", {"auth_url": (outcome["auth_url"], there)})
         facts = ctx.destination.facts
         return {"auth_url": outcome["auth_url"], "user": facts.user_name, "network service": facts.network_service}
 

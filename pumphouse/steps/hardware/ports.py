@@ -18,7 +18,9 @@ class MovePort(Step):
         wanted, home = step.params["vlan"], step.params["home"]
         now = self._vlan(ctx, step)
         if now == wanted:
-            return {"vlan": now}
+            begun = ctx.journal.step_state(ctx.plan.hash, step.key)
+            # we moved it, and may have been cut off before the switch saved it: it is told once more
+            return None if begun.ours and not begun.outcome else {"vlan": now}
         if now != home:
             raise StepError(
                 f"Port {step.params['port']} of switch {step.params['switch']} is in VLAN {now}, neither in {home}, "
@@ -30,7 +32,8 @@ class MovePort(Step):
 
     def before(self, ctx: Context, step: PlannedStep) -> Outcome:
         """The VLAN to go back to."""
-        return {"was": self._vlan(ctx, step)}
+        now = self._vlan(ctx, step)
+        return {"was": step.params["home"] if now == step.params["vlan"] else now}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Move it; the switch reads it back."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from pumphouse.errors import StepError
+from pumphouse.nodes.api import BootDevice
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
-from pumphouse.steps.hardware.guards import overtaken, require_empty, require_same_serial
+from pumphouse.steps.hardware.guards import overtaken, require_empty, require_not_deployed, require_same_serial
+
+#: What became of a node whose power-on nobody could write down any more; going on settles it.
+CUT_OFF = "a run was cut off that switched it on"
 
 
 class PowerOff(Step):
@@ -19,10 +23,9 @@ class PowerOff(Step):
         """Off already; and the machine is the one that was meant."""
         with ctx.nodes.bmc(step.params["node"]) as bmc:
             serial = require_same_serial(step.params, bmc)
-            if bmc.power() == "off":
-                return {"serial": serial}
+            power = bmc.power()
         self._may(ctx, step)
-        return None
+        return {"serial": serial} if power == "off" else None
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Switch it off, hard: there is nothing on it that could be shut down."""
@@ -33,6 +36,7 @@ class PowerOff(Step):
         return {"serial": serial}
 
     def _may(self, ctx: Context, step: PlannedStep) -> None:
+        require_not_deployed(ctx, step.params["node"])
         if step.params["host"]:
             require_empty(ctx, step.params["host"])
 
@@ -41,7 +45,10 @@ class PowerOff(Step):
         if overtaken(ctx, step, f"node-on:{step.params['node']}"):
             return {"power": "was off; on again since, by pumphouse", "serial": outcome.get("serial") or None}
         with ctx.nodes.bmc(step.params["node"]) as bmc:
-            expect(f"node {step.params['node']}", {"power": ("off", bmc.power())})
+            power = bmc.power()
+        if power == "on" and overtaken(ctx, step, f"node-on:{step.params['node']}", begun=True):
+            return {"power": f"was off; {CUT_OFF}", "serial": outcome.get("serial") or None}
+        expect(f"node {step.params['node']}", {"power": ("off", power)})
         return {"power": "off", "serial": outcome.get("serial") or None}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
@@ -60,10 +67,12 @@ class FenceNode(Step):
     kind = "node-fence"
 
     def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
-        """Off, and Nova knows."""
+        """Off, and Nova knows; a node with power keeps it while a server is on it that is not to be built anew."""
         with ctx.nodes.bmc(step.params["node"]) as bmc:
             require_same_serial(step.params, bmc)
             power = bmc.power()
+        if power != "off":
+            self._may(ctx, step)
         service = ctx.source.hosts.find_service(step.params["host"])
         return {"power": power} if power == "off" and service is not None and service.state == "down" else None
 
@@ -71,9 +80,24 @@ class FenceNode(Step):
         """Switch it off, then wait for Nova to miss it."""
         with ctx.nodes.bmc(step.params["node"]) as bmc:
             require_same_serial(step.params, bmc)
-            bmc.set_power("off")
+            if bmc.power() != "off":
+                self._may(ctx, step)
+                bmc.set_power("off")
         ctx.source.hosts.wait_service(step.params["host"], "down", timeout_s=ctx.site.action_timeout_s)
         return {"power": "off"}
+
+    def _may(self, ctx: Context, step: PlannedStep) -> None:
+        require_not_deployed(ctx, step.params["node"])
+        host = step.params["host"]
+        planned = {one.params["server_id"] for one in ctx.plan.steps if step.key in one.needs and one.server_id}
+        left = [server for server in ctx.source.hosts.list_servers(host) if server.id not in planned]
+        if left:
+            named = ", ".join(f"{server.name} ({server.id}, {server.status})" for server in left)
+            raise StepError(
+                f"Host {host} of {ctx.source.name} has servers that this plan does not build anew elsewhere: {named}. "
+                "They would lose power with it; nothing was done to it.",
+                remedy="plan again with the host as it is now; what cannot move is for its owner to bring to rest.",
+            )
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """No power, and nova-compute down."""
@@ -115,6 +139,8 @@ class PxeNext(Step):
             return {"boot device": "pxe, used since"}
         with ctx.nodes.bmc(step.params["node"]) as bmc:
             device = bmc.boot_device()
+        if device != "pxe" and overtaken(ctx, step, f"node-on:{step.params['node']}", begun=True):
+            return {"boot device": f"was pxe; {CUT_OFF}"}
         expect(f"node {step.params['node']}", {"boot device": ("pxe", device)})
         return {"boot device": device}
 
@@ -138,6 +164,8 @@ class PowerOn(Step):
             require_same_serial(step.params, bmc)
             power = bmc.power()
         if power == "off":
+            if step.params.get("host"):
+                require_empty(ctx, step.params["host"])
             return None
         if ctx.journal.step_state(ctx.plan.hash, step.key).ours:
             return {"power": power}
@@ -147,8 +175,12 @@ class PowerOn(Step):
         )
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Switch it on."""
+        """Switch it on; a boot device that the BMC forgot since (IPMI 2.0, 28.12: after 60 s) is chosen again."""
+        chosen = [device for need in step.needs if (device := _chosen(ctx.plan.step(need)))]
         with ctx.nodes.bmc(step.params["node"]) as bmc:
+            for device in chosen:
+                if bmc.boot_device() != device:
+                    bmc.set_boot_device(device)
             bmc.set_power("on")
         return {"power": "on"}
 
@@ -159,13 +191,38 @@ class PowerOn(Step):
         return {"power": "on"}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Switch it off again: it runs nothing but the bootstrap image, from memory."""
+        """Switch it off again: it runs nothing but the bootstrap image, from memory, and may have told Fuel of it."""
         if not ours:
             return {"kept": True}
         with ctx.nodes.bmc(step.params["node"]) as bmc:
             require_same_serial(step.params, bmc)
             bmc.set_power("off")
-            return {"power": bmc.power()}
+            power = bmc.power()
+        booted_by_pxe = any(ctx.plan.step(need).kind == "node-pxe" for need in step.needs)
+        return {"power": power, **(forget_in_fuel(ctx, step.params["node"]) if booted_by_pxe else {})}
+
+
+def _chosen(step: PlannedStep) -> BootDevice | None:
+    """The boot device that a step chooses."""
+    if step.kind == "node-medium":
+        medium: BootDevice = step.params["device"]
+        return medium
+    return "pxe" if step.kind == "node-pxe" else None
+
+
+def forget_in_fuel(ctx: Context, node: str) -> Outcome:
+    """Have Fuel forget a node without power that belongs to no environment, lest its record be taken for the machine
+    later (changes destination).
+
+    While the node has power, its bootstrap image tells Fuel of it again.
+    """
+    spec = ctx.nodes.node(node)
+    with ctx.nodes.fuel() as fuel:
+        known = fuel.find_node(spec.macs, spec.serial)
+        if known is None:
+            return {"gone": True}
+        fuel.delete_node(known.id, timeout_s=ctx.site.action_timeout_s)
+    return {"deleted": known.id}
 
 
 def boot_by_pxe(ctx: Context, params: dict[str, Any]) -> None:

@@ -132,10 +132,12 @@ class Nailgun:
         }
 
     def show(self) -> dict[str, Any]:
-        """Environments, nodes and tasks as Nailgun shows them."""
+        """Environments, nodes and tasks as Nailgun shows them, and the nodes' layouts."""
+        nodes = list(self.state.nodes.values())
         return {
             "clusters": [self.state.cluster_view(one) for one in self.state.clusters.values()],
-            "nodes": [self.state.node_view(one) for one in self.state.nodes.values()],
+            "nodes": [self.state.node_view(one) for one in nodes],
+            "layouts": [{"node": one.name, "interfaces": one.interfaces, "disks": one.disks} for one in nodes],
             "tasks": [one.view() for one in self.state.tasks.values()],
         }
 

@@ -4,19 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 PYTEST_WORKERS ?= 3
-MARK ?= not real
+MARK ?= not real and not slow
 # one worker a module; in the order of the files, since the modules with the fewest tests take longest
-PYTEST := $(BIN)/python -m pytest -m "not real" -n $(PYTEST_WORKERS) --dist loadscope --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -m "$(MARK)" -n $(PYTEST_WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: help setup demo lab test again coverage sweep fuzz test-real bench static lock clean
+.PHONY: help setup demo lab test test-slow again coverage sweep sweep-all fuzz test-real bench static lock clean
 
 help:
 	@echo "make demo       move a project between two simulated clouds, show what happened and where the records are"
 	@echo "make lab        start the simulated site and open JupyterLab on the notebooks"
 	@echo "make test       static checks and all tests that need no special machine"
+	@echo "make test-slow  whole ways through notebooks, browsers and machines; many random inputs"
 	@echo "make again      the tests that failed last, once more"
 	@echo "make coverage   the same tests, with what they do not reach"
-	@echo "make sweep      kill, disturb and undo moves and nodes at every request of theirs: prints how many were survived"
+	@echo "make sweep      kill a move, and a node on its way, at every request: prints how many were survived"
+	@echo "make sweep-all  likewise, with every fault at every request and undoing from everywhere (hours)"
 	@echo "make fuzz       bad input by the thousand, for whatever reads files or answers: prints how much was tried"
 	@echo "make test-real  the same notebooks between two real OpenStack clouds on loopback (root, Debian, Python 2.7)"
 	@echo "make bench      how fast images are copied between the real clouds, and in how much memory: prints ratios"
@@ -48,6 +50,9 @@ static: $(STAMP)
 test: static
 	$(PYTEST) tests
 
+test-slow: $(STAMP)
+	$(PYTEST) -m slow tests
+
 again: $(STAMP)
 	$(BIN)/python -m pytest -m "$(MARK)" --last-failed --last-failed-no-failures none tests
 
@@ -55,10 +60,13 @@ coverage: $(STAMP)
 	$(PYTEST) --cov --cov-report=term:skip-covered tests
 
 sweep: $(STAMP)
-	$(BIN)/python -m tests.sweep
-	$(BIN)/python -m tests.sweep --scenario roll-back --only kill
+	$(BIN)/python -m tests.sweep --scenario move --only kill
 	$(BIN)/python -m tests.sweep --scenario acquire --only kill,undo
 	$(BIN)/python -m tests.sweep --scenario transfer --only kill,undo
+
+sweep-all: sweep
+	$(BIN)/python -m tests.sweep --scenario move
+	$(BIN)/python -m tests.sweep --scenario roll-back --only kill
 
 test-real: $(STAMP)
 	$(BIN)/python -m pytest -m real tests/real tests/contract

@@ -16,6 +16,7 @@ from pumphouse.errors import ApiError, Conflict, NotFound
 from pumphouse.model import FloatingIp, Network, SecurityGroup, SecurityGroupRule, Server
 
 _PAGE = 1000
+_TRIES = 5
 _FIXED_IP_MICROVERSION = "2.4"
 
 
@@ -42,19 +43,26 @@ class NovaNetworking(NovaNetwork):
 
         A source group that is not in the list gets ``remote_group_id`` ``PROJECT/NAME``: never an open rule.
         """
+        # a group that is made between two pages moves the next one by a place: such a listing is begun anew
+        docs = next((found for _ in range(_TRIES) if (found := self._all_groups()) is not None), None)
+        if docs is None:
+            raise endless(self._api, "security groups")
+        ids = {(doc.text("tenant_id"), doc.text("name")): group_id for group_id, doc in docs.items()}
+        return [security_group_of(doc, ids) for doc in docs.values()]
+
+    def _all_groups(self) -> dict[str, Doc] | None:
+        """Page by page, by offset; None when a page repeats what came before."""
         docs: dict[str, Doc] = {}
         while True:
             offset = {"offset": str(len(docs))} if docs else {}
             params = {"all_tenants": "1", "limit": str(_PAGE), **offset}
             page = self._api.get("/os-security-groups", "list security groups", **params).docs("security_groups")
-            fresh = {doc.text("id"): doc for doc in page if doc.text("id") not in docs}
-            if page and not fresh:
-                raise endless(self._api, "security groups")
-            docs |= fresh
             if not page:
-                break
-        ids = {(doc.text("tenant_id"), doc.text("name")): group_id for group_id, doc in docs.items()}
-        return [security_group_of(doc, ids) for doc in docs.values()]
+                return docs
+            known = len(docs)
+            docs |= {doc.text("id"): doc for doc in page}
+            if len(docs) != known + len(page):
+                return None
 
     def list_floating_ips(self) -> list[FloatingIp]:
         """Allocated floating IPs; their id is their address (read only).

@@ -17,7 +17,7 @@ from tests.browser.conftest import Shoot
 from tests.browser.jupyterlab import CELL_MS, jupyterlab
 from tests.labsite import LabSite
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "notebooks"
 #: What stands in a widget's place when its state is not in the notebook.

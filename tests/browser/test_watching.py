@@ -19,7 +19,7 @@ from tests.browser.layout import table_faults
 from tests.browser.test_jupyterlab import FORM, REPORT, SELECT, approve_by_keyboard, show
 from tests.labsite import LabSite, start_lab
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 NOTEBOOK = "03-move-servers"
 CUT_OVER = "run.cut_over("

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from pumphouse.clouds import OpenStackCloud
+from pumphouse.clouds.nova_network import NovaNetwork
 from pumphouse.errors import ApiError, CloudError
 from tests.clouds.stub import Answer, Call, Stub
 
 DETAIL = "/compute/v2.1/servers/detail"
+GROUPS = "/compute/v2.1/os-security-groups"
 
 
 def server(number: int, project: str = "p1") -> dict[str, object]:
@@ -131,3 +133,24 @@ def test_keystone_pages_are_followed_and_cuts_refused(cloud: OpenStackCloud, stu
     )
     with pytest.raises(CloudError, match="list_limit"):
         cloud.identity.list_projects()
+
+
+def groups(*names: str) -> Answer:
+    rows = [{"id": n, "name": n, "tenant_id": "p1", "description": "", "rules": []} for n in names]
+    return Answer(200, {"security_groups": rows})
+
+
+def test_a_group_made_between_two_pages_begins_the_listing_anew(cloud: OpenStackCloud, stub: Stub) -> None:
+    """Its place in the order moves the next page, which begins with what the last one ended with."""
+    old = NovaNetwork(cloud.compute._api, cloud.compute, lambda: None)
+    moved = groups("b")
+    stub.on("GET", GROUPS, groups("a", "b"), moved, groups("a", "aa", "b"), groups())
+    assert [group.name for group in old.list_security_groups()] == ["a", "aa", "b"]
+
+
+def test_groups_that_repeat_themselves_for_ever_are_an_error(cloud: OpenStackCloud, stub: Stub) -> None:
+    old = NovaNetwork(cloud.compute._api, cloud.compute, lambda: None)
+    stub.on("GET", GROUPS, groups("a", "b"))
+    with pytest.raises(CloudError, match="brought nothing new"):
+        old.list_security_groups()
+    assert len(stub.asked("GET", GROUPS)) == 10

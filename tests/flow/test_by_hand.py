@@ -22,7 +22,7 @@ from pumphouse.site import SITE_VARIABLE, load_site
 from tests.flow.desk import MOVED, Desk
 from tests.labsite import SDK_WARNS_OF_ITSELF
 
-pytestmark = SDK_WARNS_OF_ITSELF
+pytestmark = [*SDK_WARNS_OF_ITSELF, pytest.mark.slow]
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -23,7 +23,7 @@ from tests.flow.desk import MOVED, Desk
 from tests.flow.test_servers import prepared
 from tests.labsite import SDK_WARNS_OF_ITSELF
 
-pytestmark = SDK_WARNS_OF_ITSELF
+pytestmark = [*SDK_WARNS_OF_ITSELF, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 
 

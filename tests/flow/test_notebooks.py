@@ -150,7 +150,9 @@ def test_a_step_that_fails_fails_the_run(desk: Desk, fleet: Iterator[str]) -> No
 def test_no_secret_is_written_down(desk: Desk) -> None:
     folder = desk.lab.directory
     secure = yaml.safe_load((folder / "secure.yaml").read_text(encoding="utf-8"))["clouds"]
-    handed = yaml.safe_load((folder / "work" / "handover-secrets.yaml").read_text(encoding="utf-8"))
+    # it is not there where every user was at the destination already, from another test's moves
+    file = folder / "work" / "handover-secrets.yaml"
+    handed = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
     secrets = [str(entry["auth"]["password"]) for entry in secure.values()]
     secrets += [str(entry["password"]) for entry in handed.values()]
     assert len(secrets) > 5

@@ -21,7 +21,7 @@ from tests.flow.desk import AT_SOURCE, FINALISED, MOVED, Desk
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.postgres import PASSWORD, Postgres, running
 
-pytestmark = SDK_WARNS_OF_ITSELF
+pytestmark = [*SDK_WARNS_OF_ITSELF, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 
 

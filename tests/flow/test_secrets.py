@@ -28,7 +28,7 @@ from tests.flow.desk import AT_SOURCE, Desk, eventually
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.raw import ask
 
-pytestmark = SDK_WARNS_OF_ITSELF
+pytestmark = [*SDK_WARNS_OF_ITSELF, pytest.mark.slow]
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 USER_DATA = "#cloud-config canary-user-data {'key': \"é/+=\"}"
 PRIVATE_KEY = "-----BEGIN RSA PRIVATE KEY-----\ncanary/private+key==\n-----END RSA PRIVATE KEY-----\n"

@@ -22,6 +22,8 @@ from pumphouse.nodes.switches import platforms, qbridge
 from tests.clouds.test_parse import PARSERS
 from tests.fuzz.junk import JSON, broken, dumped, fuzzed, tame, torn
 
+pytestmark = pytest.mark.slow
+
 CLOUD: dict[str, tuple[Callable[[Doc], Any], dict[str, Any]]] = {
     **PARSERS,
     "action": (action_of, {"action": "reboot", "start_time": "2014-04-17T10:00:00.000000", "user_id": "u"}),

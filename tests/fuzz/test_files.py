@@ -24,6 +24,8 @@ from tests.core.making import make_plan, make_site, make_step, plan_server
 from tests.factories import make_snapshot
 from tests.fuzz.junk import CANARY, broken, dumped, fuzzed, tame, torn
 
+pytestmark = pytest.mark.slow
+
 SITE: dict[str, Any] = {
     "schema": 1,
     "name": "north",

@@ -20,6 +20,8 @@ from pumphouse.selection import select_servers
 from tests.factories import make_snapshot
 from tests.fuzz.junk import JSON, ODD, broken, dumped, fuzzed, tame, torn
 
+pytestmark = pytest.mark.slow
+
 BOOK: dict[str, Any] = {
     "schema": 1,
     "name": "move",

@@ -14,7 +14,7 @@ from tests.hardware.hall import LabHall
 from tests.labsite import SDK_WARNS_OF_ITSELF, start_lab
 from tests.raw import ask
 
-pytestmark = SDK_WARNS_OF_ITSELF
+pytestmark = [*SDK_WARNS_OF_ITSELF, pytest.mark.slow]
 
 HOSTS = [f"compute{number}" for number in range(1, 6)]
 KNOWN = b"databases and configuration"

@@ -14,7 +14,7 @@ from tests.hardware.hall import LabHall
 from tests.labsite import SDK_WARNS_OF_ITSELF, start_lab
 from tests.raw import ask
 
-pytestmark = SDK_WARNS_OF_ITSELF
+pytestmark = [*SDK_WARNS_OF_ITSELF, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

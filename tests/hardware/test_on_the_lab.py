@@ -12,7 +12,7 @@ from tests.hardware.hall import LabHall
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.steps.bench import eventually
 
-pytestmark = SDK_WARNS_OF_ITSELF
+pytestmark = [*SDK_WARNS_OF_ITSELF, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

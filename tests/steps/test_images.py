@@ -129,7 +129,7 @@ def test_a_record_that_glance_never_lets_go_of_is_replaced(
 def test_how_far_it_has_come_is_told(bench: Bench, scene: SetUp, monkeypatch: pytest.MonkeyPatch) -> None:
     one = scene(Megabytes())
     original = step_images.Progress
-    monkeypatch.setattr(step_images, "Progress", lambda *args: original(*args, every_s=0.0))
+    monkeypatch.setattr(step_images, "Progress", lambda *args, **more: original(*args, **more, every_s=0.0))
     lines = run_reporting(one)
     name = one.step.params["image"]["name"]
     told = [line for line in lines if line.startswith(f"image {name}: ")]

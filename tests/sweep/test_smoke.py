@@ -11,6 +11,8 @@ import pytest
 
 from tests.sweep import canon
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

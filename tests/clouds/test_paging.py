@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from pumphouse.clouds import OpenStackCloud
-from pumphouse.clouds.nova_network import NovaNetwork
+from pumphouse.clouds.http import Service
+from pumphouse.clouds.nova_network import NovaNetworking
 from pumphouse.errors import ApiError, CloudError
 from tests.clouds.stub import Answer, Call, Stub
 
@@ -135,6 +136,12 @@ def test_keystone_pages_are_followed_and_cuts_refused(cloud: OpenStackCloud, stu
         cloud.identity.list_projects()
 
 
+def nova_network(cloud: OpenStackCloud, stub: Stub) -> NovaNetworking:
+    """nova-network's verbs, at the same stub."""
+    compute = Service(cloud._wire, "compute", lambda: f"{stub.url}/compute/v2.1")
+    return NovaNetworking(compute, cloud.compute, lambda: None)
+
+
 def groups(*names: str) -> Answer:
     rows = [{"id": n, "name": n, "tenant_id": "p1", "description": "", "rules": []} for n in names]
     return Answer(200, {"security_groups": rows})
@@ -142,14 +149,14 @@ def groups(*names: str) -> Answer:
 
 def test_a_group_made_between_two_pages_begins_the_listing_anew(cloud: OpenStackCloud, stub: Stub) -> None:
     """Its place in the order moves the next page, which begins with what the last one ended with."""
-    old = NovaNetwork(cloud.compute._api, cloud.compute, lambda: None)
+    old = nova_network(cloud, stub)
     moved = groups("b")
     stub.on("GET", GROUPS, groups("a", "b"), moved, groups("a", "aa", "b"), groups())
     assert [group.name for group in old.list_security_groups()] == ["a", "aa", "b"]
 
 
 def test_groups_that_repeat_themselves_for_ever_are_an_error(cloud: OpenStackCloud, stub: Stub) -> None:
-    old = NovaNetwork(cloud.compute._api, cloud.compute, lambda: None)
+    old = nova_network(cloud, stub)
     stub.on("GET", GROUPS, groups("a", "b"))
     with pytest.raises(CloudError, match="brought nothing new"):
         old.list_security_groups()

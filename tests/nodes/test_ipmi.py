@@ -74,9 +74,11 @@ def workers() -> dict[int, str]:
     found = {}
     for children in Path("/proc/self/task").glob("*/children"):
         for pid in map(int, children.read_text(encoding="ascii").split()):
-            told = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
-            if b"ipmi_worker" in told:
-                found[pid] = told.decode(errors="replace")
+            # a child that has ended, whoever's it was, tells nothing any more
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                told = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+                if b"ipmi_worker" in told:
+                    found[pid] = told.decode(errors="replace")
     return found
 
 

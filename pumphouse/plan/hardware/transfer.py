@@ -187,6 +187,7 @@ def discover_node(draft: HardwareDraft, node: NodeSpec, layout: Layout, *needs: 
 
 
 def identity(node: NodeSpec) -> dict[str, object]:
+    """What a step needs to know a machine again in Fuel and at the source."""
     return {"node": node.name, "macs": list(node.macs), "serial": node.serial, "host": node.host}
 
 

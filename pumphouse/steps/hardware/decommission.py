@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pumphouse.errors import CloudUnreachable, StepError
 from pumphouse.plan.model import PlannedStep
-from pumphouse.steps.base import Context, Outcome, Step, expect
+from pumphouse.steps.base import Context, Outcome, Step
 from pumphouse.steps.hardware.archive import require_archive
-from pumphouse.steps.hardware.guards import overtaken, require_not_deployed, require_same_serial
-from pumphouse.steps.hardware.power import CUT_OFF
+from pumphouse.steps.hardware.guards import require_not_deployed, require_same_serial
+from pumphouse.steps.hardware.power import switched_back_on, verified_off
 from pumphouse.steps.hardware.remains import remnants_of
 
 
@@ -67,27 +67,13 @@ class ControllerOff(Step):
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """Asked again, the BMC says that it has no power; unless we have switched it on since."""
-        if overtaken(ctx, step, f"node-on:{step.params['node']}"):
-            return {"power": "was off; on again since, by pumphouse", "serial": outcome.get("serial") or None}
-        with ctx.nodes.bmc(step.params["node"]) as bmc:
-            power = bmc.power()
-        if power == "on" and overtaken(ctx, step, f"node-on:{step.params['node']}", begun=True):
-            return {"power": f"was off; {CUT_OFF}", "serial": outcome.get("serial") or None}
-        expect(f"node {step.params['node']}", {"power": ("off", power)})
-        return {"power": "off", "serial": outcome.get("serial") or None}
+        return verified_off(ctx, step, outcome)
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """Boot it from its disk again."""
         if not ours:
             return {"kept": True}
-        with ctx.nodes.bmc(step.params["node"]) as bmc:
-            require_same_serial(step.params, bmc)
-            if bmc.power() == "off":
-                bmc.set_boot_device("disk")
-                bmc.set_power("on")
-            power = bmc.power()
-        expect(f"node {step.params['node']}", {"power": ("on", power)})
-        return {"power": power}
+        return switched_back_on(ctx, step.params)
 
 
 def require_spent(ctx: Context, spent: PlannedStep) -> list[str]:

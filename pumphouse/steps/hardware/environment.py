@@ -16,7 +16,7 @@ from pumphouse.steps.hardware.usage import networks_of
 
 _PROVIDER = "neutron"
 #: Networks of Fuel's that carry its own traffic, on the same wires as the source's.
-_OWN = ("management", "storage", "public")
+_OWN = ("management", "storage")
 _TAKEN = ("provisioning", "provisioned", "deploying", "ready")
 
 
@@ -188,7 +188,7 @@ def _still_free(ctx: Context, step: PlannedStep) -> None:
 
 
 def _apart(now: NetworkConfiguration, private: dict[str, str]) -> None:
-    for name in _OWN[:2]:
+    for name in _OWN:
         network = now.network(name)
         clashing = overlaps(network.cidr, private.values()) if network is not None and network.cidr else ()
         if clashing and network is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pumphouse.errors import StepError
@@ -42,14 +43,7 @@ class PowerOff(Step):
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """Asked again, the BMC says that it has no power; unless we have switched it on since."""
-        if overtaken(ctx, step, f"node-on:{step.params['node']}"):
-            return {"power": "was off; on again since, by pumphouse", "serial": outcome.get("serial") or None}
-        with ctx.nodes.bmc(step.params["node"]) as bmc:
-            power = bmc.power()
-        if power == "on" and overtaken(ctx, step, f"node-on:{step.params['node']}", begun=True):
-            return {"power": f"was off; {CUT_OFF}", "serial": outcome.get("serial") or None}
-        expect(f"node {step.params['node']}", {"power": ("off", power)})
-        return {"power": "off", "serial": outcome.get("serial") or None}
+        return verified_off(ctx, step, outcome)
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """Boot it from its disk, and wait until the source sees its nova-compute again."""
@@ -236,15 +230,33 @@ def boot_by_pxe(ctx: Context, params: dict[str, Any]) -> None:
         bmc.set_power("on")
 
 
-def _back_on(ctx: Context, step: PlannedStep) -> Outcome:
+def verified_off(ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+    """The node's BMC says that it has no power, unless we have switched it on since (read only)."""
+    if overtaken(ctx, step, f"node-on:{step.params['node']}"):
+        return {"power": "was off; on again since, by pumphouse", "serial": outcome.get("serial") or None}
     with ctx.nodes.bmc(step.params["node"]) as bmc:
-        require_same_serial(step.params, bmc)
+        power = bmc.power()
+    if power == "on" and overtaken(ctx, step, f"node-on:{step.params['node']}", begun=True):
+        return {"power": f"was off; {CUT_OFF}", "serial": outcome.get("serial") or None}
+    expect(f"node {step.params['node']}", {"power": ("off", power)})
+    return {"power": "off", "serial": outcome.get("serial") or None}
+
+
+def switched_back_on(ctx: Context, params: Mapping[str, Any]) -> Outcome:
+    """Boot a node from its disk, if it has no power (changes the node)."""
+    with ctx.nodes.bmc(params["node"]) as bmc:
+        require_same_serial(params, bmc)
         if bmc.power() == "off":
             bmc.set_boot_device("disk")
             bmc.set_power("on")
         power = bmc.power()
-    expect(f"node {step.params['node']}", {"power": ("on", power)})
+    expect(f"node {params['node']}", {"power": ("on", power)})
+    return {"power": power}
+
+
+def _back_on(ctx: Context, step: PlannedStep) -> Outcome:
+    on = switched_back_on(ctx, step.params)
     if not step.params["host"]:
-        return {"power": power}
+        return on
     service = ctx.source.hosts.wait_service(step.params["host"], "up", timeout_s=ctx.site.action_timeout_s)
-    return {"power": power, "nova-compute": service.state}
+    return {**on, "nova-compute": service.state}

@@ -121,10 +121,7 @@ class Move(Scenario):
     def records(self, world: World) -> Records:
         """Both clouds, the network, who has which password, and what the journal holds of steps and mappings."""
         site = world.site()
-        found: Records = [("network", row) for row in site["network"]["alive"]]
-        found += [("floating", row) for row in site["network"]["floating"].items()]
-        for cloud in ("source", "destination"):
-            found += _records(cloud, site[cloud])
+        found = records_of_clouds(site)
         found += [("password", row) for row in _passwords(world, site)]
         journal = world.journal()
         found += [("mapping", [row["kind"], row["source_id"], row["destination_id"]]) for row in journal["mappings"]]
@@ -267,6 +264,15 @@ def _told(world: World, act: Callable[[Run], None]) -> dict[str, Any]:
 
 
 # -- looking --------------------------------------------------------------------------------
+def records_of_clouds(site: dict[str, Any]) -> Records:
+    """Both clouds, and who is alive on the network between them."""
+    found: Records = [("network", row) for row in site["network"]["alive"]]
+    found += [("floating", row) for row in site["network"]["floating"].items()]
+    for cloud in ("source", "destination"):
+        found += _records(cloud, site[cloud])
+    return found
+
+
 def _records(cloud: str, tables: dict[str, Any]) -> Records:
     found: Records = []
     for table, content in tables.items():

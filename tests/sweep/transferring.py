@@ -23,7 +23,7 @@ from pumphouse.session import Run
 from tests.hardware.hall import LabHall
 from tests.labsite import LabSite
 from tests.sweep.canon import Records, differences
-from tests.sweep.moving import Move, _approve, _records
+from tests.sweep.moving import Move, _approve, records_of_clouds
 from tests.sweep.world import World
 
 
@@ -94,10 +94,7 @@ class Nodes(Move):
     def records(self, world: World) -> Records:
         """Both clouds, the network, machines, switch ports, and what Fuel shows."""
         site = world.site()
-        found: Records = [("network", row) for row in site["network"]["alive"]]
-        found += [("floating", row) for row in site["network"]["floating"].items()]
-        for cloud in ("source", "destination"):
-            found += _records(cloud, site[cloud])
+        found = records_of_clouds(site)
         hardware = site["hardware"]
         for table in ("machines", "ports"):
             found += [(table, row) for row in hardware[table].values()]

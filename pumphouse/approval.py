@@ -89,6 +89,13 @@ def account() -> str:
     return f"{name}@{os.uname().nodename}"
 
 
+def doubt(approval: Approval, operator: str) -> str:
+    """What the record of a run in this process will say against an approval, in its own words; empty: nothing."""
+    if approval.approved_by == operator and approval.second in ("", operator):
+        return "BY THE OPERATOR"
+    return "FROM THE OPERATOR'S ACCOUNT" if approval.account == account() else ""
+
+
 def _by_whom(path: Path) -> str:
     try:
         found = Approval(**json.loads(path.read_text(encoding="utf-8")))

@@ -188,7 +188,9 @@ class NodeError(PumphouseError):
 
 
 class NodeUnreachable(NodeError):
-    """No answer: silence, connection refused, name unknown."""
+    """No answer: silence, connection refused, name unknown. ``known``: the device answered us earlier in this run."""
+
+    known = False
 
 
 class NodeAuthError(NodeError):

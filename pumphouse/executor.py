@@ -15,6 +15,7 @@ from pumphouse.errors import (
     ClaimHeld,
     CloudUnreachable,
     NodeRefused,
+    NodeUnreachable,
     PumphouseError,
     StepError,
     Stopped,
@@ -40,6 +41,8 @@ LOST_ANSWERS = 2
 #: Seconds before that: where the other end hung up, and where there was silence. A request that was never acknowledged
 #: is sent again by our own kernel, up to ``tcp_orphan_retries`` times, after we gave it up: in about 100 s.
 RESET_S, SILENCE_S = 1.0, 130.0
+#: Seconds between two looks at a device that answered earlier in this run and does not now: at first, and at most.
+DEVICE_S, DEVICE_MOST_S = 5.0, 60.0
 
 
 @dataclass
@@ -265,12 +268,23 @@ def _one(ctx: Context, keeper: Keeper, step: PlannedStep, before: StepState) -> 
 
 
 def _persist(ctx: Context, step: PlannedStep, begun: float, permit: Callable[[], None]) -> float:
-    """Do it; where an answer was lost on a way that has worked so far, look whether it happened, and go on."""
+    """Do it; where an answer was lost on a way that has worked so far, look whether it happened, and go on.
+
+    Clouds are waited for where they are asked. A BMC, a switch or Fuel that falls silent is waited for here: what was
+    asked for may have happened, which only the step's own look can tell.
+    """
     patience = LOST_ANSWERS if ctx.site.outage_s else 0
+    gone: _Gone | None = None
     while True:
         try:
             return _do(ctx, step, begun, permit)
         except PumphouseError as error:
+            silent = error if isinstance(error, NodeUnreachable) else error.__cause__
+            if isinstance(silent, NodeUnreachable) and silent.known:
+                gone = gone or _Gone()
+                if not gone.wait(ctx, step, silent):
+                    raise
+                continue
             cause = error if isinstance(error, CloudUnreachable) else error.__cause__
             if not isinstance(cause, CloudUnreachable) or patience == 0:
                 raise
@@ -280,6 +294,28 @@ def _persist(ctx: Context, step: PlannedStep, begun: float, permit: Callable[[],
             data = {"error": str(error), "pause_s": pause_s}
             ctx.journal.write(ctx.run_id, ctx.plan.hash, step.key, "waited", data)
             time.sleep(pause_s)
+
+
+class _Gone:
+    """A device that is not there: how long it has not been, and how long until the next look."""
+
+    def __init__(self) -> None:
+        self._since, self._pause_s = time.monotonic(), DEVICE_S
+
+    def wait(self, ctx: Context, step: PlannedStep, error: NodeUnreachable) -> bool:
+        """Pause; False when it took too long, or somebody asked us to stop."""
+        left_s = self._since + ctx.site.outage_s - time.monotonic()
+        if left_s <= 0 or pending_stop(ctx.journal, ctx.run_id, ctx.plan.hash) is not None:
+            return False
+        pause_s = min(self._pause_s, left_s)
+        self._pause_s = min(2 * self._pause_s, DEVICE_MOST_S)
+        ctx.report(
+            f"waiting  {step.title}: {error.message} Looking again in {pause_s:.0f} s, for {left_s:.0f} s at most."
+        )
+        data = {"error": str(error), "pause_s": pause_s}
+        ctx.journal.write(ctx.run_id, ctx.plan.hash, step.key, "waited", data)
+        time.sleep(pause_s)
+        return True
 
 
 def _shared_key(step: PlannedStep) -> str:
@@ -375,7 +411,7 @@ def _still_stands(ctx: Context, step: PlannedStep, before: StepState) -> bool:
         # the servers may have been moved once more since it was undone
         return STEPS[step.kind].look(ctx, step) is not None
     if step.phase != "prepare":
-        return True
+        return STEPS[step.kind].stands(ctx, step)
     found = STEPS[step.kind].look(ctx, step)
     return found is not None and found.get("id") == before.outcome.get("id")
 

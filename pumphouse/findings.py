@@ -59,6 +59,7 @@ ACCEPTABLE = frozenset(
         "image-format",
         "ipv6-not-carried",
         "keypair-unknown",
+        "master-begun",
         "project-exists",
         "release-untried",
         "role-exists",

@@ -44,6 +44,7 @@ class Keeper:
         self._wall, self._steady, self._tick_s = wall, steady, tick_s
         self._keys: set[str] = set()
         self._lost: set[str] = set()
+        self._silent = False
         self._prolonged = (wall(), steady())
         self._seen = self._prolonged
         self._lock = threading.RLock()
@@ -77,10 +78,16 @@ class Keeper:
         :raises ClaimHeld: when somebody took one of them over while we slept.
         :raises JournalError: when the journal cannot tell.
         """
-        with self._lock:
-            if self._age_s() > self.lease_s / 3:
-                self._prolong()
-            lost = sorted(self._lost & set(keys))
+        while True:
+            with self._lock:
+                expected, asked = set(self._keys), (self._wall(), self._steady())
+                if self._age_s() <= self.lease_s / 3:
+                    lost = sorted(self._lost & set(keys))
+                    break
+            # not under the lock: a journal that is gone is waited for, and the clocks are looked at meanwhile
+            held = self._journal.renew(self._run_id, lease_s=self.lease_s)
+            with self._lock:
+                self._noted(expected, asked, held)
         if lost:
             raise ClaimHeld(
                 f"{', '.join(lost)}: the claim of run {self._run_id} ended while this process slept, and another run "
@@ -100,11 +107,15 @@ class Keeper:
             elif late_s > LATE_S:
                 how = "slept, or the clock was set forward," if by_wall - by_steady > LATE_S else "did nothing"
                 self._report(f"awake    this process {how} for {late_s:.0f} s; it goes on")
+            if late_s <= LATE_S and self._age_s() <= self.lease_s / 3:
+                return
             try:
-                if late_s > LATE_S or self._age_s() > self.lease_s / 3:
-                    self._prolong()
+                self._prolong()
+                self._silent = False
             except JournalError as error:
-                self._report(f"waiting  claims are not prolonged: {error.message}")
+                if not self._silent:
+                    self._report(f"waiting  claims are not prolonged: {error.message}")
+                self._silent = True
 
     def _age_s(self) -> float:
         """How long ago the claims were prolonged, by whichever clock makes it longer."""
@@ -112,7 +123,9 @@ class Keeper:
 
     def _prolong(self) -> None:
         asked, expected = (self._wall(), self._steady()), set(self._keys)
-        held = self._journal.renew(self._run_id, lease_s=self.lease_s)
+        self._noted(expected, asked, self._journal.renew(self._run_id, lease_s=self.lease_s, wait=False))
+
+    def _noted(self, expected: set[str], asked: tuple[float, float], held: frozenset[str]) -> None:
         self._prolonged = asked
         gone = (expected & self._keys) - held
         for key in sorted(gone - self._lost):

@@ -229,9 +229,10 @@ class Port:
 class Server:
     """A Nova server as an administrator sees it.
 
-    ``security_groups`` are names (Nova tells no ids). ``floating_ips`` are addresses. ``volume_ids`` is
-    empty for the seed's stateless servers. ``created_at`` and ``updated_at`` are aware UTC. ``locked`` is
-    ``None`` where the API does not tell it (before microversion 2.9).
+    ``flavor_id`` is empty where Nova's database has lost the server's flavor. ``security_groups`` are names (Nova
+    tells no ids). ``floating_ips`` are addresses. ``volume_ids`` is empty for the seed's stateless servers.
+    ``created_at`` and ``updated_at`` are aware UTC. ``locked`` is ``None`` where the API does not tell it (before
+    microversion 2.9).
     """
 
     id: str

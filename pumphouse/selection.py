@@ -6,7 +6,6 @@ nothing asked for is never "everything". Papermill gets the file and its digest,
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from pumphouse.errors import SelectionError
 from pumphouse.fileio import write_atomic
 from pumphouse.inventory import codec
 from pumphouse.inventory.query import matching
+from pumphouse.near import did_you_mean
 from pumphouse.serving import ProbeSpec
 
 SCHEMA_VERSION = 1
@@ -102,13 +102,8 @@ class Selection:
                 remedy="name at least one server; an empty selection never means everything.",
             )
         object.__setattr__(self, "server_ids", ids)
-        try:
-            _ = self.probe_spec
-        except (ValueError, AttributeError) as error:
-            raise SelectionError(
-                "The selection's probe is none: a probe is `none`, `ping`, `tcp:PORT` or `http:PORT/PATH`.",
-                remedy="correct it, or leave it out; commands are named by rules in site.yaml only.",
-            ) from error
+        if self.probe != "":
+            check_probe(self.probe)
 
     @property
     def probe_spec(self) -> ProbeSpec | None:
@@ -232,6 +227,17 @@ def select_servers(
     return replace(chosen, probe=probe)
 
 
+def check_probe(probe: str) -> None:
+    """:raises SelectionError: when that is no probe that a selection can bring."""
+    try:
+        ProbeSpec.parse(probe)
+    except (ValueError, AttributeError) as error:
+        raise SelectionError(
+            "The selection's probe is none: a probe is `none`, `ping`, `tcp:PORT` or `http:PORT/PATH`.",
+            remedy="correct it, or leave it out; commands are named by rules in site.yaml only.",
+        ) from error
+
+
 def choose(servers: pd.DataFrame, choice: Choice) -> Selection:
     """:func:`select_servers` with the question as one object."""
     check_table(servers)
@@ -326,10 +332,7 @@ def _by_value(servers: pd.DataFrame, column: pd.Series[Any], values: Sequence[st
     known = {str(value) for value in column.dropna()}
     unknown = [value for value in dict.fromkeys(values) if value not in known]
     if unknown:
-        lines = []
-        for value in unknown[:10]:
-            close = difflib.get_close_matches(value, sorted(known), n=3)
-            lines.append(f"'{value}'" + (f" (close: {', '.join(close)})" if close else ""))
+        lines = [f"'{value}'{did_you_mean(value, sorted(known))}" for value in unknown[:10]]
         more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
         raise SelectionError(
             f"The servers table knows no {what} {', '.join(lines)}{more}.",

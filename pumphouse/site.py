@@ -16,15 +16,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import yaml
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from pumphouse.errors import SiteError
+from pumphouse.near import did_you_mean
 from pumphouse.nodes import spec as hardware_spec
 from pumphouse.nodes.spec import Hardware
 from pumphouse.passwords import PasswordRef, read_password
+from pumphouse.schemas import jsonschema
 from pumphouse.serving import ON_FAILURE, PROBE_SCHEMA, RULE_SCHEMA, Expected, ProbeSpec, Rule
 
 SCHEMA_VERSION = 1
@@ -262,7 +263,7 @@ def load_site(path: str | Path = "") -> Site:
     except FileNotFoundError as error:
         raise SiteError(
             f"Site file {file} does not exist.",
-            remedy="give --site PATH, or start a simulated site with `pumphouse lab up`.",
+            remedy="write one with `pumphouse init`, give --site PATH, or simulate one with `pumphouse lab up`.",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SiteError(
@@ -437,7 +438,11 @@ def _explain(problem: jsonschema.ValidationError) -> str:
     if problem.validator == "additionalProperties" and isinstance(value, dict):
         known = schema.get("properties", {})
         # what does not look like a misspelt key may be a value that slipped out of its place
-        extra = [repr(key) if _KEY.fullmatch(str(key)) else "(not shown)" for key in value if key not in known]
+        extra = [
+            f"{key!r}{did_you_mean(str(key), known)}" if _KEY.fullmatch(str(key)) else "(not shown)"
+            for key in value
+            if key not in known
+        ]
         return f"{where}: unknown key {', '.join(extra)} (known: {', '.join(sorted(known))})"
     # the value itself is never echoed: somebody may have put a secret here
     if problem.validator == "type":

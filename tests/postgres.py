@@ -8,10 +8,11 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from pumphouse.journal import Journal
 
 USER = "pumphouse"
 PASSWORD = "canary-journal-password"
-#: No commit waits for a disk: no test cuts the power.
+#: No commit waits for a disk (``fsync``): no test cuts the power. ``synchronous_commit`` is a trap: left like that, a
+#: server that crashes has forgotten what it said it had committed.
 SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "max_connections=60")
 
 
@@ -42,7 +44,9 @@ class Postgres:
     """A running server. Each :meth:`database` is a new, empty journal."""
 
     socket: Path
+    _serve: Callable[[], subprocess.Popen[bytes]]
     _names: Iterator[int] = field(default_factory=itertools.count)
+    _process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str, *, password: bool = True) -> str:
         """The SQLAlchemy URL of a database."""
@@ -61,6 +65,29 @@ class Postgres:
             host=str(self.socket), user=USER, password=PASSWORD, dbname="postgres", autocommit=True
         ) as db:
             db.execute(statement.encode())
+
+    def start(self) -> None:
+        """Start the server, and wait until it lets us in."""
+        self._process = self._serve()
+        end = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(psycopg.OperationalError):
+                return self.ask("SELECT 1")
+            assert self._process.poll() is None, (self.socket / "log").read_text()
+            assert time.monotonic() < end, "PostgreSQL does not come up"
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End the server: SIGINT ends its sessions with a word, SIGQUIT cuts them off as a crash does."""
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        self._process = None
 
 
 @contextlib.contextmanager
@@ -95,26 +122,17 @@ def running() -> Iterator[Postgres]:
                stdout=subprocess.DEVNULL)  # fmt: skip
     assert made.wait(60) == 0, "initdb failed"
     options = [word for setting in (*SETTINGS, f"unix_socket_directories={folder}") for word in ("-c", setting)]
-    with (folder / "log").open("wb") as log:
-        server = run("postgres", "-D", str(data), *options, stdout=log, stderr=log)
+
+    def serve() -> subprocess.Popen[bytes]:
+        with (folder / "log").open("ab") as log:
+            return run("postgres", "-D", str(data), *options, stdout=log, stderr=log)
+
+    postgres = Postgres(folder, serve)
     try:
-        postgres = Postgres(folder)
-        end = time.monotonic() + 30
-        while True:
-            try:
-                postgres.ask("CREATE DATABASE made")
-                break
-            except psycopg.OperationalError:
-                assert server.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < end, "PostgreSQL does not come up"
-                time.sleep(0.05)
+        postgres.start()
+        postgres.ask("CREATE DATABASE made")
         Journal.open(postgres.url("made")).close()
         yield postgres
     finally:
-        server.terminate() if server.poll() is not None else server.send_signal(2)  # fast: ends the sessions
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(10)
+        postgres.stop()
         shutil.rmtree(folder, ignore_errors=True)

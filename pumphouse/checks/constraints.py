@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pumphouse.findings import Finding
 from pumphouse.inventory import Inventory, Snapshot
 from pumphouse.model import CloudFacts, Network
+from pumphouse.plan.addresses import inside
 from pumphouse.site import Site
 
 #: NICs that a node needs: one in the Admin and Private networks, one in the Public network.
@@ -90,11 +91,17 @@ def check_addresses(inventory: Inventory, site: Site) -> Iterator[Finding]:
     if destination is None:
         return
     for network in source.networks:
-        name = site.networks.get(network.name, network.name)
+        name = site.networks.get(network.id, site.networks.get(network.name, network.name))
         there = [n for n in destination.networks if n.name == name and not n.external and n.cidr == network.cidr]
         if len(there) != 1 or network.cidr is None:
             continue
-        ours = {a.address for s in source.servers for a in s.addresses if a.network == network.name}
+        # nova-network takes one label for several networks
+        ours = {
+            a.address
+            for s in source.servers
+            for a in s.addresses
+            if a.network == network.name and inside(a.address, network.cidr)
+        }
         moved = {f"pumphouse {server.id}" for server in source.servers}
         held = {
             address
@@ -130,7 +137,7 @@ def check_mappings(inventory: Inventory, site: Site) -> Iterator[Finding]:
     zones = {*(z.name for z in source.availability_zones), *(str(s.availability_zone) for s in source.servers)}
     servers = {word for server in source.servers for word in (server.id, server.name)}
     here: dict[str, tuple[Iterable[str], set[str]]] = {
-        "destination.networks": (site.networks, {network.name for network in source.networks}),
+        "destination.networks": (site.networks, {w for network in source.networks for w in (network.id, network.name)}),
         "destination.floating_pools": (site.floating_pools, pools),
         "destination.roles": (site.roles, {role.name for role in source.roles}),
         "destination.availability_zones": (site.availability_zones, zones),

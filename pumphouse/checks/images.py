@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jsonschema
-
 from pumphouse.clouds.api import Images
 from pumphouse.errors import CloudError
 from pumphouse.findings import Finding
 from pumphouse.plan.model import Plan
+from pumphouse.schemas import jsonschema
 
 #: Format -> (offset, bytes) by which it is known: oslo.utils' ``format_inspector``, which current Glance and Nova ask.
 #: A fixed VHD tells itself only at its end.

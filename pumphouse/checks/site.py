@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pumphouse.checks.capacity import check_room
 from pumphouse.checks.constraints import check_addresses, check_mappings, check_networks, check_nodes
+from pumphouse.checks.names import check_names
+from pumphouse.checks.private import check_files
 from pumphouse.checks.releases import check_clouds
 from pumphouse.checks.survey import survey
 from pumphouse.findings import Finding
@@ -24,6 +26,7 @@ def check_site(inventory: Inventory, site: Site | None = None) -> tuple[Finding,
     findings = [*check_clouds(inventory), *check_networks(inventory), *_gaps(source), *survey(source)]
     if site is not None:
         findings += [*check_mappings(inventory, site), *check_addresses(inventory, site), *check_nodes(site)]
+        findings += check_files(site)
     if destination is not None:
         findings += _gaps(destination)
     for snapshot in (source, destination):
@@ -52,10 +55,10 @@ def check_site(inventory: Inventory, site: Site | None = None) -> tuple[Finding,
 
 
 def check_plan(plan: Plan, inventory: Inventory) -> tuple[Finding, ...]:
-    """Whether the destination has room and quota for a move plan, and names that will repeat (read only)."""
+    """Whether the destination has room and quota for a move plan, and takes its names (read only)."""
     if plan.kind != "move" or inventory.destination is None:
         return ()
-    return tuple(check_room(plan, inventory))
+    return (*check_room(plan, inventory), *check_names(plan, inventory))
 
 
 def _is_admin(snapshot: Snapshot) -> bool:

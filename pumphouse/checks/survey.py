@@ -31,7 +31,7 @@ def survey(source: Snapshot, *, stuck_after: timedelta = STUCK_AFTER) -> tuple[F
     :param stuck_after: how old a task under way may be, counted from the server's last change to the snapshot.
     """
     found: list[Finding] = []
-    for part in (_servers, _hosts, _images, _people, _addresses, _names, _quotas):
+    for part in (_servers, _hosts, _homeless, _images, _people, _addresses, _names, _quotas):
         found.extend(part(source))
     found.extend(_tasks(source, stuck_after))
     return tuple(found)
@@ -106,8 +106,12 @@ def _servers(source: Snapshot) -> Iterator[Finding]:
             yield _info(
                 "flavor-deleted",
                 label,
-                f"{which} has flavor {server.flavor_id}, which was deleted: its size is unknown.",
-                "make a flavor of that id again in the source; or leave the server out.",
+                f"{which} has flavor {server.flavor_id}, which was deleted: its size is unknown."
+                if server.flavor_id
+                else f"{which} has no flavor any more in Nova's database: its size is unknown.",
+                "make a flavor of that id again in the source; or leave the server out."
+                if server.flavor_id
+                else "leave the server out, or mend its row in Nova's database.",
             )
         if source.project(server.project_id) is None:
             yield _info(
@@ -172,6 +176,22 @@ def _hosts(source: Snapshot) -> Iterator[Finding]:
                     f"{_of(source, server)} is {server.status} on {service.host}, where nova-compute is down.",
                     "bring the host back or evacuate the server; one that is stopped moves as it is.",
                 )
+
+
+def _homeless(source: Snapshot) -> Iterator[Finding]:
+    """Servers that no nova-compute answers for: nobody would stop, start or delete them."""
+    known = {service.host for service in source.services if service.binary == "nova-compute"}
+    if source.has_gap("services") or not known:
+        return
+    for server in source.servers:
+        if server.status in ("ACTIVE", "SHUTOFF", "PAUSED", "SUSPENDED", "RESCUE") and server.host not in known:
+            yield _info(
+                "server-without-host",
+                f"server {server.name}",
+                f"{_of(source, server)} is {server.status} on "
+                f"{f'{server.host}, where Nova knows of no nova-compute' if server.host else 'no host'}.",
+                "find its guest and correct its host in Nova's database; delete it if there is none.",
+            )
 
 
 def _used_by(source: Snapshot, image: Image) -> str:

@@ -21,14 +21,13 @@ from pumphouse.inventory import BUILDERS
 from pumphouse.journal import Journal, StepState
 from pumphouse.plan.model import Plan
 from pumphouse.runner.cli import lint_command, run_command
-from pumphouse.runner.options import json_option, one_paragraph, site_option
+from pumphouse.runner.options import json_option, one_paragraph, print_findings, site_option
 from pumphouse.runner.records_cli import records_group
 from pumphouse.session import begin, make_report
 from pumphouse.site import load_site
 
 #: Digits of a plan's hash that an approval must name at least.
 HASH_DIGITS = 6
-_MARKS = {"block": ("✖ blocks", "red"), "warn": ("▲ warns", "yellow"), "info": ("ℹ informs", "cyan")}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -211,11 +210,7 @@ def _plan(journal: Journal, start: str) -> Plan:
 def _print_findings(findings: tuple[Finding, ...]) -> None:
     if not findings:
         click.echo("Nothing found: the site is fit for a migration.")
-    for finding in findings:
-        word, colour = _MARKS[finding.severity]
-        click.echo(f"{click.style(f'{word:<10}', fg=colour)} {finding.object} {finding.message}")
-        if finding.remedy:
-            click.echo(f"           remedy: {finding.remedy}  [{finding.code}]")
+    print_findings(findings)
 
 
 def _to_stderr(line: str) -> None:

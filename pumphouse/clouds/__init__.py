@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pumphouse.clouds.api import Cloud, Compute, Identity, Images
 from pumphouse.clouds.cloud import OpenStackCloud
-from pumphouse.clouds.connect import connect, connect_site, connect_source
+from pumphouse.clouds.connect import connect, connect_later, connect_site, connect_source
 from pumphouse.clouds.hosts_api import Hosts
 from pumphouse.clouds.later import LaterCloud
 from pumphouse.clouds.network_api import Networking, Neutron, NovaNetwork
@@ -31,6 +31,7 @@ __all__ = [
     "NovaNetwork",
     "OpenStackCloud",
     "connect",
+    "connect_later",
     "connect_site",
     "connect_source",
     "rule_key",

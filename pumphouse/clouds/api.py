@@ -390,6 +390,11 @@ class Cloud(ABC):
 
     @property
     @abstractmethod
+    def endpoints(self) -> tuple[str, ...]:
+        """Every address at which its services answer: Keystone's as we log in, and all of the catalog (read only)."""
+
+    @property
+    @abstractmethod
     def facts(self) -> CloudFacts:
         """What the cloud told about itself (read only; asked once)."""
 
@@ -417,6 +422,9 @@ class Cloud(ABC):
     @abstractmethod
     def project_id(self) -> str:
         """Id of the project we are scoped to."""
+
+    def expect_end(self) -> None:  # noqa: B027  a cloud that is never waited for has nothing to forget
+        """Wait for this cloud no longer when it cannot be reached: it is being taken apart, and will not come back."""
 
     @abstractmethod
     def as_user(self, *, user_id: str, password: str, project_id: str) -> Cloud:

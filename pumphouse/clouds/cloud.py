@@ -95,6 +95,11 @@ class OpenStackCloud(Cloud):
         return f"<{self.side} cloud {self.name!r} at {self._wire.auth_url}>"
 
     @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Every address at which its services answer: Keystone's as we log in, and all of the catalog (read only)."""
+        return tuple(sorted({self._wire.auth_url, *self._wire.catalog_urls()}))
+
+    @property
     def facts(self) -> CloudFacts:
         """What the cloud told about itself (read only; asked once)."""
         access = self._wire.access()
@@ -184,6 +189,10 @@ class OpenStackCloud(Cloud):
         """Passwords and tokens of this cloud and of all clouds made from it, to keep them out of records."""
         return iter(self._wire.secrets)
 
+    def expect_end(self) -> None:
+        """From now on a call that finds the cloud gone fails after its usual attempts."""
+        self._wire.outage_s = 0.0
+
     def as_user(self, *, user_id: str, password: str, project_id: str) -> OpenStackCloud:
         """The same cloud as another user."""
         self._wire.secrets.add(password)
@@ -248,7 +257,12 @@ class OpenStackCloud(Cloud):
         if not self._layout.has_v3:
             return IdentityV2(admin_v2)
         v3_api = Service(self._wire, "identity", lambda: f"{root}/v3")
-        return IdentityV3(v3_api, lambda: self._wire.access().project_domain_id or "default", admin_v2)
+        return IdentityV3(
+            v3_api,
+            lambda: self._wire.access().project_domain_id or "default",
+            admin_v2,
+            user_id=(lambda: self.user_id) if self.side == "destination" else None,
+        )
 
     def _admin_v2(self) -> str:
         wire = self._wire

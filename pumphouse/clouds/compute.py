@@ -17,11 +17,11 @@ from pumphouse.clouds.nova_records import (
     VOLUMES_KEY,
     action_of,
     aggregate_of,
-    host_service_of,
     hypervisor_of,
     keypair_of,
     quota_of,
     server_of,
+    services_of,
     usage_of,
     zone_of,
 )
@@ -305,7 +305,7 @@ class NovaCompute(Compute):
 
     def list_services(self) -> list[HostService]:
         """Nova's services (read only)."""
-        return [host_service_of(doc) for doc in self._api.get("/os-services", "list services").docs("services")]
+        return services_of(self._api.get("/os-services", "list services").docs("services"))
 
     def list_hypervisors(self) -> list[Hypervisor]:
         """All hypervisors (read only)."""

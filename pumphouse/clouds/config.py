@@ -16,6 +16,7 @@ from openstack.config.cloud_region import CloudRegion
 from pumphouse.clouds.cloud import Tls
 from pumphouse.clouds.login import KINDS
 from pumphouse.errors import SiteError
+from pumphouse.near import did_you_mean
 
 _EXAMPLE = "compare with the example in the README, section 'Real clouds'."
 
@@ -91,7 +92,8 @@ def _check_entry(clouds: object, cloud_name: str, where: str) -> None:
     if not isinstance(clouds, dict) or cloud_name not in clouds or cloud_name == "defaults":
         names = sorted(str(one) for one in clouds if one != "defaults") if isinstance(clouds, dict) else []
         raise SiteError(
-            f"{where}: no cloud '{cloud_name}' in `clouds` (there: {', '.join(names) or 'none'}).",
+            f"{where}: no cloud '{cloud_name}' in `clouds`{did_you_mean(cloud_name, names)} "
+            f"(there: {', '.join(names) or 'none'}).",
             remedy="correct `source.cloud` or `destination.cloud` in site.yaml, or add the cloud to that file.",
         )
     entry = clouds[cloud_name]

@@ -133,6 +133,15 @@ def connect_source(site: Site, *, timeout_s: float = 60, notice: Notice | None =
 
     :raises SiteError, CloudError: as :func:`connect`; the destination raises what :func:`connect_site` does, later.
     """
+    source, destination = connect_later(site, timeout_s=timeout_s, notice=notice)
+    try:
+        return source.cloud, destination
+    except CloudUnreachable:
+        return source, destination
+
+
+def connect_later(site: Site, *, timeout_s: float = 60, notice: Notice | None = None) -> tuple[LaterCloud, LaterCloud]:
+    """A site's two clouds, each logged in to by its first verb, which raises what :func:`connect_site` does."""
     known: dict[str, OpenStackCloud] = {}
     guard = threading.Lock()
 
@@ -152,16 +161,10 @@ def connect_source(site: Site, *, timeout_s: float = 60, notice: Notice | None =
             raise
         return cloud
 
-    def log_in_to_source() -> OpenStackCloud:
-        return log_in(site.source_cloud, "source", site.source_release)
-
-    destination = LaterCloud(
-        site.destination_cloud, "destination", lambda: log_in(site.destination_cloud, "destination")
+    return (
+        LaterCloud(site.source_cloud, "source", lambda: log_in(site.source_cloud, "source", site.source_release)),
+        LaterCloud(site.destination_cloud, "destination", lambda: log_in(site.destination_cloud, "destination")),
     )
-    try:
-        return log_in_to_source(), destination
-    except CloudUnreachable:
-        return LaterCloud(site.source_cloud, "source", log_in_to_source), destination
 
 
 def _require_project(wire: Wire, where: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from pumphouse.clouds.api import Compute
 from pumphouse.clouds.hosts_api import COMPUTE, Hosts
 from pumphouse.clouds.http import Service
-from pumphouse.clouds.nova_records import host_service_of
+from pumphouse.clouds.nova_records import services_of
 from pumphouse.clouds.paging import poll
 from pumphouse.clouds.parse import path
 from pumphouse.errors import ActionTimeout, ApiError, CloudError, NotFound, ServerStayed
@@ -36,8 +36,7 @@ class NovaHosts(Hosts):
     def find_service(self, host: str, *, binary: str = COMPUTE) -> HostService | None:
         """A host's service, or None (read only)."""
         docs = self._api.get("/os-services", f"find {binary} on {host}", host=host, binary=binary).docs("services")
-        found = [host_service_of(doc) for doc in docs]
-        return next((one for one in found if one.host == host and one.binary == binary), None)
+        return next((one for one in services_of(docs) if one.host == host and one.binary == binary), None)
 
     def disable_service(self, host: str, *, reason: str = "", binary: str = COMPUTE) -> HostService:
         """Disable, with a reason where Nova takes one (Havana and later)."""
@@ -64,7 +63,7 @@ class NovaHosts(Hosts):
     def deletes_services(self) -> bool:
         """Nova names a service by an id since it can delete one."""
         docs = self._api.get("/os-services", "list services").docs("services")
-        return any(host_service_of(doc).id is not None for doc in docs)
+        return any(one.id is not None for one in services_of(docs))
 
     def delete_service(self, host: str, *, binary: str = COMPUTE) -> None:
         """Delete the record of a service that is down."""

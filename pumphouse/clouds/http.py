@@ -198,23 +198,35 @@ class Wire:
         self.secrets.add(access.auth_token)
 
     def catalog_url(self, service: str, interface: str | None = None) -> str | None:
-        """The service's address: clouds.yaml's override, else the catalog's; None when there is none."""
+        """The service's address: clouds.yaml's override, else the catalog's; None when there is none.
+
+        :raises CloudError: when the catalog has several of them, in regions of which clouds.yaml names none.
+        """
         if interface is None and service in self.overrides:
             return self.overrides[service]
         key = (service, interface or self.interfaces.get(service) or self.interface)
         if key not in self._catalog:
-            self._catalog[key] = (
-                self.access().service_catalog.url_for(service_type=service, interface=key[1], region_name=self.region)
-                if self._offers(*key)
-                else None
-            )
+            self._catalog[key] = self._look_up(*key)
         return self._catalog[key]
 
-    def _offers(self, service: str, interface: str) -> bool:
-        found = self.access().service_catalog.get_endpoints(
+    def catalog_urls(self) -> frozenset[str]:
+        """Every address in the catalog, of whatever service, interface and region."""
+        found = self.access().service_catalog.get_endpoints_data()
+        return frozenset(str(one.url) for ends in found.values() for one in ends if one.url)
+
+    def _look_up(self, service: str, interface: str) -> str | None:
+        found = self.access().service_catalog.get_endpoints_data(
             service_type=service, interface=interface, region_name=self.region
         )
-        return any(found.values())
+        places = {one.catalog_url: one.region_name for some in found.values() for one in some}
+        if len(places) > 1 and len(set(places.values())) > 1:
+            # the first one of each service need not even be of one region
+            regions = ", ".join(sorted(str(region) for region in set(places.values())))
+            raise CloudError(
+                f"Cloud '{self.cloud}': the catalog has {service} in several regions: {regions}.",
+                remedy="name the region that is meant as `region_name` of this cloud in clouds.yaml.",
+            )
+        return next(iter(places), None)
 
     def send(
         self,

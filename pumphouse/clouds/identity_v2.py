@@ -6,9 +6,9 @@ from typing import Any
 
 from pumphouse.clouds.api import Identity
 from pumphouse.clouds.http import Service
-from pumphouse.clouds.identity import project_of, role_named, role_of, user_of
+from pumphouse.clouds.identity import names_a_role, project_of, role_named, role_of, user_of
 from pumphouse.clouds.parse import path
-from pumphouse.errors import Conflict
+from pumphouse.errors import Conflict, NotFound
 from pumphouse.model import MARKER, Assignment, Project, Role, User
 
 
@@ -142,8 +142,15 @@ class IdentityV2(Identity):
 
     def _roles_in(self, project_id: str, user_id: str) -> list[Assignment]:
         doing = f"list the roles of user {user_id} in project {project_id}"
-        answer = self._api.find(path("tenants", project_id, "users", user_id, "roles"), doing)
-        roles = answer.docs("roles") if answer is not None else []
+        try:
+            roles = self._api.get(path("tenants", project_id, "users", user_id, "roles"), doing).docs("roles")
+        except NotFound as error:
+            if not names_a_role(error):
+                return []
+            error.remedy = (
+                "take that role, which was deleted, out of the user's row of Keystone's database, or let v3 in."
+            )
+            raise
         return [Assignment(user_id, project_id, role.text("id")) for role in roles]
 
     @staticmethod

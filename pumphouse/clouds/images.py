@@ -12,7 +12,7 @@ from pumphouse.clouds.images_v1 import ImagesV1
 from pumphouse.clouds.paging import endless, from_the_start
 from pumphouse.clouds.parse import Doc, path
 from pumphouse.clouds.streams import CHUNK_BYTES, Passed, Tally, body_of, require_active, verified
-from pumphouse.errors import ApiError, Conflict
+from pumphouse.errors import ApiError, Conflict, NotFound
 from pumphouse.model import Image
 
 _PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
@@ -43,7 +43,7 @@ class ImagesV2(Images):
 
     def get_image(self, image_id: str) -> Image:
         """One image by id (read only)."""
-        return self._finish([self._read(image_id)])[0]
+        return self._finished(self._read(image_id))
 
     def find_images(self, **properties: str) -> list[Image]:
         """Images that carry all these custom properties, compared again on our side (read only)."""
@@ -83,7 +83,7 @@ class ImagesV2(Images):
         }  # fmt: skip
         body = {key: value for key, value in body.items() if value is not None}
         reply = self._api.post("/images", body, f"create image '{image.name}'")
-        return self._finish([reply.doc()])[0]
+        return self._finished(reply.doc())
 
     def upload(
         self, image_id: str, chunks: Iterable[bytes], *, size_bytes: int | None = None, passed: Passed | None = None
@@ -178,8 +178,7 @@ class ImagesV2(Images):
     def _finish(self, docs: list[Doc]) -> list[Image]:
         images = [image_of(doc) for doc in docs]
         if any("owner" not in doc.keys() for doc in docs):  # noqa: SIM118 - `in` asks for a value, keys() for the name
-            owners = self._owners_from_v1(images)
-            images = [replace(image, owner_id=owners.get(image.id, image.owner_id)) for image in images]
+            images = self._with_owners(images)
         members = self._api.wire.each(self._members_of, images)
         return [
             replace(
@@ -190,17 +189,30 @@ class ImagesV2(Images):
             for image, there in zip(images, members, strict=True)
         ]
 
-    def _owners_from_v1(self, images: list[Image]) -> dict[str, str | None]:
+    def _finished(self, doc: Doc) -> Image:
+        found = self._finish([doc])
+        if not found:
+            raise NotFound(
+                f"Cloud '{self._api.wire.cloud}': image {doc.text('id')} was deleted while it was read.", status=404,
+                remedy="check the id.", request_id=doc.request_id,
+            )  # fmt: skip
+        return found[0]
+
+    def _with_owners(self, images: list[Image]) -> list[Image]:
+        """The images with the owners that v1 tells; without those that were deleted since they were listed."""
         if self._v1 is None:
-            return {}
+            return images
         v1 = self._v1
 
-        def owner(image: Image) -> str | None:
-            reply = v1.call("HEAD", path("images", image.id), f"read the owner of image {image.id}", repeatable=True)
-            return reply.headers.get("x-image-meta-owner") or None
+        def owned(image: Image) -> Image | None:
+            doing = f"read the owner of image {image.id}"
+            try:
+                reply = v1.call("HEAD", path("images", image.id), doing, repeatable=True)
+            except NotFound:
+                return None
+            return replace(image, owner_id=reply.headers.get("x-image-meta-owner") or None)
 
-        owners = self._api.wire.each(owner, images)
-        return {image.id: owner_id for image, owner_id in zip(images, owners, strict=True)}
+        return [image for image in self._api.wire.each(owned, images) if image is not None]
 
     def _members_of(self, image: Image) -> dict[str, str]:
         shareable = ("shared",) if self._version >= (2, 5) else ("private", "shared")

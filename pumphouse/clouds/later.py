@@ -1,13 +1,15 @@
-"""A destination that may not exist yet: logged in to when it is first asked for anything."""
+"""A cloud that may not exist yet, or may be down: logged in to when it is first asked for anything."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from pumphouse.clouds.api import Cloud, Compute, Identity, Images
 from pumphouse.clouds.hosts_api import Hosts
 from pumphouse.clouds.network_api import Networking, Neutron, NovaNetwork
+from pumphouse.errors import PumphouseError
 from pumphouse.model import CloudFacts
 
 
@@ -23,19 +25,40 @@ class LaterCloud(Cloud):
         self._connect = connect
         self._lock = threading.Lock()
         self._cloud: Cloud | None = None
+        self._ending = False
+        #: Why the last attempt to log in failed.
+        self.problem: PumphouseError | None = None
 
     @property
     def connected(self) -> bool:
         """Whether we are logged in."""
         return self._cloud is not None
 
+    def expect_end(self) -> None:
+        """As the cloud does, now or as soon as we are logged in to it."""
+        with self._lock:
+            self._ending = True
+            if self._cloud is not None:
+                self._cloud.expect_end()
+
     @property
     def cloud(self) -> Cloud:
         """The cloud itself, logged in to now if it was not before."""
         with self._lock:
             if self._cloud is None:
-                self._cloud = self._connect()
+                try:
+                    self._cloud, self.problem = self._connect(), None
+                except PumphouseError as problem:
+                    self.problem = problem
+                    raise
+                if self._ending:
+                    self._cloud.expect_end()
             return self._cloud
+
+    def try_now(self) -> None:
+        """Log in if that can be done; else :attr:`problem` says why not, and the next verb tries again."""
+        with suppress(PumphouseError):
+            _ = self.cloud
 
     @property
     def identity(self) -> Identity:  # type: ignore[override]
@@ -56,6 +79,11 @@ class LaterCloud(Cloud):
     def hosts(self) -> Hosts:  # type: ignore[override]
         """Nova's verbs for compute hosts."""
         return self.cloud.hosts
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """See :class:`Cloud`."""
+        return self.cloud.endpoints
 
     @property
     def facts(self) -> CloudFacts:

@@ -260,7 +260,7 @@ def network_of(doc: Doc) -> Network:
             pools = ((str(first), str(last)),)
     return Network(
         id=doc.text("id"),
-        name=doc.text("label"),
+        name=doc.maybe_text("label") or "",
         cidr=cidr,
         gateway_ip=doc.maybe_text("gateway"),
         dns=tuple(dns for key in ("dns1", "dns2") if (dns := doc.maybe_text(key))),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pumphouse.clouds.parse import Doc
 from pumphouse.model import (
     Address,
@@ -31,7 +33,7 @@ VOLUMES_KEY = "os-extended-volumes:volumes_attached"
 
 
 def server_of(doc: Doc) -> Server:
-    """A server from a detailed record. Nova of 2014 embeds only the flavor's id."""
+    """A server from a detailed record. Nova of 2014 embeds only the flavor's id, and of a lost one nothing at all."""
     addresses, floating = addresses_of(doc.maybe_doc("addresses"))
     volumes = doc.maybe_docs(VOLUMES_KEY)
     return Server(
@@ -45,7 +47,7 @@ def server_of(doc: Doc) -> Server:
         power_state=doc.maybe_whole("OS-EXT-STS:power_state"),
         host=doc.maybe_text("OS-EXT-SRV-ATTR:host") or None,
         availability_zone=doc.maybe_text("OS-EXT-AZ:availability_zone") or None,
-        flavor_id=doc.doc("flavor").text("id"),
+        flavor_id=doc.maybe_doc("flavor").maybe_text("id") or "",
         image_id=doc.maybe_doc("image").maybe_text("id"),
         key_name=doc.maybe_text("key_name") or None,
         security_groups=tuple(dict.fromkeys(group.text("name") for group in doc.maybe_docs("security_groups"))),
@@ -89,7 +91,7 @@ def flavor_of(doc: Doc) -> Flavor:
         name=doc.text("name"),
         vcpus=doc.whole("vcpus"),
         ram_mib=doc.whole("ram"),
-        disk_gib=doc.whole("disk"),
+        disk_gib=doc.whole("disk", 0),
         ephemeral_gib=doc.whole("OS-FLV-EXT-DATA:ephemeral", 0),
         swap_mib=doc.whole("swap", 0),
         rxtx_factor=doc.real("rxtx_factor", 1.0),
@@ -122,12 +124,26 @@ def host_service_of(doc: Doc) -> Service:
     )
 
 
+def services_of(docs: Iterable[Doc]) -> list[Service]:
+    """Services on hosts, each once: of rows that nothing tells apart the one that is alive.
+
+    Nova's database of before Havana has no key that keeps a service from being recorded twice; one of the two is dead.
+    """
+    found: dict[tuple[str, str, str | None], Service] = {}
+    for one in map(host_service_of, docs):
+        key = (one.host, one.binary, one.id)
+        if key not in found or (found[key].state != "up" and one.state == "up"):
+            found[key] = one
+    return list(found.values())
+
+
 def hypervisor_of(doc: Doc) -> Hypervisor:
-    """A hypervisor with what it has and uses."""
+    """A hypervisor with what it has and uses; rows from before Folsom may be without a name of their own."""
+    host = doc.maybe_doc("service").maybe_text("host")
     return Hypervisor(
         id=doc.text("id"),
-        hostname=doc.text("hypervisor_hostname"),
-        host=doc.maybe_doc("service").maybe_text("host"),
+        hostname=doc.maybe_text("hypervisor_hostname") or host or "",
+        host=host,
         vcpus=doc.maybe_whole("vcpus"),
         vcpus_used=doc.maybe_whole("vcpus_used"),
         ram_mib=doc.maybe_whole("memory_mb"),

@@ -8,8 +8,10 @@ Rocky reads 2014's sha512_crypt as well.
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 PREFIX = "pumphouse-probe-"
 _LEFT_BEHIND_AFTER_S = 3600
 _PURPOSE = "tries which password hashes this Keystone reads; removed at once by "
+#: One trial at a time in this process: what it finds of its own is left behind.
+_TRIAL = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -46,16 +50,26 @@ def try_schemes(
     :raises CloudError: when no user can be made, or one with a password that Keystone itself has hashed cannot log in.
     :raises DatabaseError: when the database cannot be written, or is not this Keystone's.
     """
-    wanted = sorted(set(idents))
-    remove_left_behind(cloud, now=now)
-    if not wanted:
-        return {}
+    with _TRIAL:
+        remove_left_behind(cloud, now=now)
+        wanted = sorted(set(idents))
+        return _try_all(cloud, database, wanted, now) if wanted else {}
+
+
+def _try_all(
+    cloud: Cloud, database: KeystoneDatabase, wanted: list[str], now: Callable[[], float]
+) -> dict[str, Verdict]:
     password = secrets.token_urlsafe(24)
-    user_id = cloud.identity.create_user(
-        f"{PREFIX}{int(now())}-{secrets.token_hex(4)}",
-        password=password,
-        description=f"{_PURPOSE}{holder()}",
-    ).id
+    try:
+        user_id = cloud.identity.create_user(
+            f"{PREFIX}{int(now())}-{secrets.token_hex(4)}",
+            password=password,
+            description=f"{_PURPOSE}{holder()}",
+        ).id
+    except CloudError:
+        with suppress(CloudError):
+            remove_left_behind(cloud, now=now)  # made, although the answer was lost
+        raise
     try:
         if not cloud.accepts_password(user_id, password):
             raise CloudError(
@@ -95,18 +109,20 @@ def _remove(cloud: Cloud, user_id: str) -> None:
 
 
 def remove_left_behind(cloud: Cloud, *, now: Callable[[], float] = time.time) -> list[str]:
-    """Remove throw-away users whose maker is known to be dead, or that are an hour old (changes destination).
+    """Remove throw-away users whose maker is known to be dead, our own, or that are an hour old (changes destination).
 
     :returns: their names.
     """
     removed = []
-    for user in cloud.identity.list_users():
-        made_at = user.name.removeprefix(PREFIX).partition("-")[0]
-        if not user.name.startswith(PREFIX) or not made_at.isdecimal():
-            continue
-        if is_gone(user.description.removeprefix(_PURPOSE)) or now() - int(made_at) > _LEFT_BEHIND_AFTER_S:
-            cloud.identity.delete_user(user.id)
-            removed.append(user.name)
+    with _TRIAL:
+        for user in cloud.identity.list_users():
+            made_at = user.name.removeprefix(PREFIX).partition("-")[0]
+            if not user.name.startswith(PREFIX) or not made_at.isdecimal():
+                continue
+            maker = user.description.removeprefix(_PURPOSE)
+            if maker == holder() or is_gone(maker) or now() - int(made_at) > _LEFT_BEHIND_AFTER_S:
+                cloud.identity.delete_user(user.id)
+                removed.append(user.name)
     return removed
 
 

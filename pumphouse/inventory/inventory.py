@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 import pandas as pd
 
 from pumphouse.inventory.snapshot import InventoryError, Snapshot
 from pumphouse.inventory.tables import BUILDERS
+from pumphouse.near import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,8 @@ class Inventory:
         :raises InventoryError: no such table or side, or there is no snapshot of the destination.
         """
         if name not in BUILDERS:
-            close = difflib.get_close_matches(name, BUILDERS, n=3)
             raise InventoryError(
-                f"There is no inventory table '{name}'" + (f" (close: {', '.join(close)})." if close else "."),
+                f"There is no inventory table '{name}'{did_you_mean(name, BUILDERS)}.",
                 remedy=f"use one of {', '.join(BUILDERS)}.",
             )
         if side not in ("source", "destination"):

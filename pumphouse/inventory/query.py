@@ -7,12 +7,12 @@ labels. So the text is read as a syntax tree first and everything that is not on
 from __future__ import annotations
 
 import ast
-import difflib
 import warnings
 
 import pandas as pd
 
 from pumphouse.errors import SelectionError
+from pumphouse.near import did_you_mean
 
 QUERY_CHARACTERS = 2000
 STR_METHODS = ("contains", "startswith", "endswith", "match", "fullmatch", "lower", "upper", "strip", "len")
@@ -81,8 +81,7 @@ def _check(table: pd.DataFrame, query: str) -> None:
     if not names:
         raise _refused(query, "it names no column")
     if unknown := sorted(names - columns):
-        close = difflib.get_close_matches(unknown[0], sorted(columns), n=3)
-        hint = f" (close: {', '.join(close)})" if close else ""
+        hint = did_you_mean(unknown[0], sorted(columns))
         raise _refused(query, f"the table has no column {', '.join(unknown)}{hint}")
 
 

@@ -50,7 +50,10 @@ def _server_engine(url: URL) -> Engine:
         if "+" not in url.drivername:
             url = url.set(drivername="postgresql+psycopg")
         options["connect_args"] = {"connect_timeout": _CONNECT_S}
-    return sa.create_engine(url, pool_pre_ping=True, **options)
+    engine = sa.create_engine(url, pool_pre_ping=True, **options)
+    if url.get_backend_name() == "postgresql":
+        sa.event.listen(engine, "connect", _postgresql_durable)
+    return engine
 
 
 def begin_writing(db: Connection) -> None:
@@ -97,6 +100,16 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
     # FULL: an intent must survive power loss before the call that it announces leaves
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+def _postgresql_durable(connection: Any, _record: Any) -> None:
+    # a server that is set to answer before it wrote would forget intents whose calls have left, should it crash
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    cursor.close()
+    connection.commit()
 
 
 def _only_for_us(file: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -16,7 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from pumphouse.errors import ClaimHeld, JournalError
 from pumphouse.journal import schema
 from pumphouse.journal.engine import begin_writing, now_of, open_engine, safe_url
+from pumphouse.journal.outage import Outage, passing
 from pumphouse.journal.states import PlanState
+
+Result = TypeVar("Result")
 
 #: Step events, in the order in which a step that goes well has them. ``skipped``: verified by an earlier run.
 #: ``refused``: the service said that it did nothing, so that what is found there later is somebody else's.
@@ -87,19 +89,35 @@ class StepState:
 
 
 class Journal:
-    """The journal of one site. Safe to use from several threads and processes at once."""
+    """The journal of one site. Safe to use from several threads and processes at once.
 
-    def __init__(self, engine: Engine, *, now: Callable[[], datetime] | None = None) -> None:
+    A database that is gone for a while is waited for where that was asked for (:class:`Outage`); every verb raises
+    :class:`JournalError` when it cannot be read or written all the same.
+    """
+
+    def __init__(
+        self, engine: Engine, *, now: Callable[[], datetime] | None = None, outage: Outage | None = None
+    ) -> None:
         self._engine = engine
         self._now = now or (lambda: datetime.now(UTC))
+        self._outage = outage or Outage()
 
     @classmethod
-    def open(cls, url: str, *, now: Callable[[], datetime] | None = None) -> Journal:
+    def open(
+        cls,
+        url: str,
+        *,
+        now: Callable[[], datetime] | None = None,
+        outage_s: float = 0.0,
+        notice: Callable[[str], None] = lambda _line: None,
+    ) -> Journal:
         """Open (and create, if need be) the journal at a SQLAlchemy URL.
 
+        :param outage_s: for how long a database that was opened here and is gone later is waited for.
+        :param notice: takes a line when that begins, every minute, and when it is over.
         :raises JournalError: when the database cannot be opened or its tables not made.
         """
-        return cls(open_engine(url), now=now)
+        return cls(open_engine(url), now=now, outage=Outage(outage_s, notice))
 
     def close(self) -> None:
         """Close the database connections."""
@@ -122,34 +140,34 @@ class Journal:
         run_id: str = "",
     ) -> str:
         """Add a run in state ``running``; returns its id (``run_id``, else a new one)."""
-        now = self._now()
         run_id = run_id or self.new_run_id()
-        with self._write() as db:
-            db.execute(
-                schema.runs.insert().values(
-                    id=run_id,
-                    parent_id=parent_id,
-                    notebook=notebook,
-                    template_digest=template_digest,
-                    parameters=dict(parameters),
-                    operator=operator,
-                    record=record,
-                    state="running",
-                    detail="",
-                    started_at=now,
-                )
-            )
+        row = {
+            "id": run_id,
+            "parent_id": parent_id,
+            "notebook": notebook,
+            "template_digest": template_digest,
+            "parameters": dict(parameters),
+            "operator": operator,
+            "record": record,
+            "state": "running",
+            "detail": "",
+            "started_at": self._now(),
+        }
+
+        def add(db: Connection, again: bool) -> None:
+            if not (again and _is_there(db, schema.runs, row, "id")):
+                db.execute(schema.runs.insert().values(**row))
+
+        self._write(add)
         return run_id
 
     def end_run(self, run_id: str, result: str, detail: str = "") -> None:
         """Close a run with its result and give its claims back."""
-        with self._write() as db:
-            db.execute(
-                schema.runs.update()
-                .where(schema.runs.c.id == run_id)
-                .values(state="ended", result=result, detail=_storable(detail), ended_at=self._now())
-            )
-            db.execute(schema.claims.delete().where(schema.claims.c.run_id == run_id))
+        end = {"state": "ended", "result": result, "detail": _storable(detail), "ended_at": self._now()}
+        self._do(
+            schema.runs.update().where(schema.runs.c.id == run_id).values(**end),
+            schema.claims.delete().where(schema.claims.c.run_id == run_id),
+        )
 
     def get_run(self, run_id: str) -> RunRow:
         """One run.
@@ -200,19 +218,20 @@ class Journal:
     # -- plans --------------------------------------------------------------------------------
     def save_plan(self, plan_hash: str, *, kind: str, selection_digest: str, document: Mapping[str, Any]) -> None:
         """Keep a plan; one that is kept already stays as it is."""
-        with self._write() as db:
-            known = db.execute(sa.select(schema.plans.c.hash).where(schema.plans.c.hash == plan_hash)).first()
-            if known is None:
-                db.execute(
-                    schema.plans.insert().values(
-                        hash=plan_hash,
-                        kind=kind,
-                        selection_digest=selection_digest,
-                        state=PlanState.PROPOSED.value,
-                        document=dict(document),
-                        made_at=self._now(),
-                    )
-                )
+        row = {
+            "hash": plan_hash,
+            "kind": kind,
+            "selection_digest": selection_digest,
+            "state": PlanState.PROPOSED.value,
+            "document": dict(document),
+            "made_at": self._now(),
+        }
+
+        def keep(db: Connection, _again: bool) -> None:
+            if not _is_there(db, schema.plans, row, "hash"):
+                db.execute(schema.plans.insert().values(**row))
+
+        self._write(keep)
 
     def set_plan_state(self, plan_hash: str, state: PlanState | str) -> None:
         """Note where a plan stands.
@@ -220,8 +239,7 @@ class Journal:
         :raises JournalError: when there is no such state.
         """
         word = _plan_state(state).value
-        with self._write() as db:
-            db.execute(schema.plans.update().where(schema.plans.c.hash == plan_hash).values(state=word))
+        self._do(schema.plans.update().where(schema.plans.c.hash == plan_hash).values(state=word))
 
     def plan_documents(self, *, kind: str | None = None, states: Iterable[str] = ()) -> list[Mapping[str, Any]]:
         """Documents of the plans of a kind in these states (all when empty), oldest first."""
@@ -256,32 +274,36 @@ class Journal:
         mapping: tuple[str, str, str] | None = None,
     ) -> None:
         """Append an event, and with it (in one transaction) a mapping ``(kind, source id, destination id)``."""
-        with self._write() as db:
-            db.execute(
-                schema.events.insert().values(
-                    run_id=run_id,
-                    plan_hash=plan_hash,
-                    step_key=step_key,
-                    event=event,
-                    at=self._now(),
-                    data=dict(data or {}),
-                )
-            )
+        now = self._now()
+        row = {
+            "run_id": run_id,
+            "plan_hash": plan_hash,
+            "step_key": step_key,
+            "event": event,
+            "at": now,
+            "data": dict(data or {}),
+        }
+
+        def append(db: Connection, again: bool) -> None:
+            if again and _is_there(db, schema.events, row, "run_id", "plan_hash", "step_key", "event", "at"):
+                return
+            db.execute(schema.events.insert().values(**row))
             if mapping is not None:
                 kind, source_id, destination_id = mapping
                 where = (schema.mappings.c.kind == kind) & (schema.mappings.c.source_id == source_id)
                 db.execute(schema.mappings.delete().where(where))
                 db.execute(
                     schema.mappings.insert().values(
-                        kind=kind, source_id=source_id, destination_id=destination_id, made_at=self._now()
+                        kind=kind, source_id=source_id, destination_id=destination_id, made_at=now
                     )
                 )
+
+        self._write(append)
 
     def forget_mapping(self, kind: str, source_id: str) -> None:
         """Remove a mapping whose destination object was undone."""
         where = (schema.mappings.c.kind == kind) & (schema.mappings.c.source_id == source_id)
-        with self._write() as db:
-            db.execute(schema.mappings.delete().where(where))
+        self._do(schema.mappings.delete().where(where))
 
     def mapping(self, kind: str, source_id: str) -> str | None:
         """Destination id of a source object, or None."""
@@ -377,9 +399,11 @@ class Journal:
         :param is_gone: tells of a holder whether it is known to be dead, so that its lease need not be waited for.
         :raises ClaimHeld: when another run holds one whose lease has not ended, naming object and holder.
         """
-        with self._write() as db:
+        wanted = sorted(keys)
+
+        def take(db: Connection, _again: bool) -> None:
             now = now_of(db)
-            for key in sorted(keys):
+            for key in wanted:
                 where = schema.claims.c.object_key == key
                 row = db.execute(sa.select(schema.claims).where(where)).first()
                 mine = row is not None and (row.run_id == run_id or row.holder == holder)
@@ -396,50 +420,96 @@ class Journal:
                     )
                 )
 
-    def renew(self, run_id: str, *, lease_s: float) -> frozenset[str]:
+        self._write(take)
+
+    def renew(self, run_id: str, *, lease_s: float, wait: bool = True) -> frozenset[str]:
         """Prolong all claims of a run; returns the keys that it still holds.
 
         One that is missing was taken over by somebody else while this process slept or could not reach the journal.
+
+        :param wait: whether a database that is gone is waited for.
         """
         mine = schema.claims.c.run_id == run_id
-        with self._write() as db:
+
+        def prolong(db: Connection, _again: bool) -> frozenset[str]:
             held = frozenset(row.object_key for row in db.execute(sa.select(schema.claims).where(mine)))
             if held:
                 db.execute(schema.claims.update().where(mine).values(lease_until=now_of(db) + lease_s))
-        return held
+            return held
+
+        return self._write(prolong, wait=wait)
 
     def release(self, run_id: str, key: str | None = None) -> None:
         """Give one claim of a run back, or all."""
         where = schema.claims.c.run_id == run_id
         if key is not None:
             where &= schema.claims.c.object_key == key
-        with self._write() as db:
-            db.execute(schema.claims.delete().where(where))
+        self._do(schema.claims.delete().where(where))
 
     # -- plumbing -----------------------------------------------------------------------------
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
+    def _do(self, *statements: sa.Executable) -> None:
+        """Statements in one transaction, which may be carried out twice without harm."""
+
+        def each(db: Connection, _again: bool) -> None:
+            for statement in statements:
+                db.execute(statement)
+
+        self._write(each)
+
+    def _write(self, work: Callable[[Connection, bool], Result], *, wait: bool = True) -> Result:
+        """One transaction. ``work`` is told when it may have been committed before: a lost answer leaves that open."""
+
+        def transaction(again: bool) -> Result:
             with self._engine.connect() as db:
                 begin_writing(db)
-                yield db
+                result = work(db, again)
                 db.commit()
+                return result
+
+        try:
+            return self._persist(transaction, wait=wait)
         except (SQLAlchemyError, TypeError, ValueError) as error:  # the latter: what is no JSON, or no text
             raise JournalError(
-                f"Journal {safe_url(self._engine.url.render_as_string())} cannot be written: {type(error).__name__}: "
+                f"Journal {self._where} cannot be written{self._outage.lasted()}: {type(error).__name__}: "
                 f"{str(error).splitlines()[0]}.",
                 remedy="without a journal nothing more is done: check disk space, rights and the database.",
             ) from error
 
     def _read(self, query: sa.Select[Any]) -> list[Any]:
-        try:
+        def ask(_again: bool) -> list[Any]:
             with self._engine.connect() as db:
                 return list(db.execute(query))
+
+        try:
+            return self._persist(ask)
         except SQLAlchemyError as error:
             raise JournalError(
-                f"Journal {safe_url(self._engine.url.render_as_string())} cannot be read: {type(error).__name__}.",
+                f"Journal {self._where} cannot be read{self._outage.lasted()}: {type(error).__name__}.",
                 remedy="check that the database is reachable and not damaged.",
             ) from error
+
+    def _persist(self, once: Callable[[bool], Result], *, wait: bool = True) -> Result:
+        again = False
+        while True:
+            try:
+                result = once(again)
+            except SQLAlchemyError as error:
+                why = passing(error)
+                if not (wait and why and self._outage.wait(self._where, why)):
+                    raise
+                again = True
+            else:
+                self._outage.over()
+                return result
+
+    @property
+    def _where(self) -> str:
+        return safe_url(self._engine.url.render_as_string())
+
+
+def _is_there(db: Connection, table: sa.Table, row: Mapping[str, Any], *columns: str) -> bool:
+    same = [table.c[name] == row[name] for name in columns]
+    return db.execute(sa.select(sa.literal(1)).select_from(table).where(*same)).first() is not None
 
 
 def _storable(text: str) -> str:

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from pumphouse.lab import process
 from pumphouse.lab.process import LabInfo
-from pumphouse.lab.upgrade import upgrade
+from pumphouse.lab.upgrade import KEY, signed, upgrade
 
 PROJECT = "acme"
 TICKET = "DEMO-1"
@@ -36,7 +36,7 @@ def main(directory: Path = Path("demo")) -> int:
     shutil.rmtree(directory, ignore_errors=True)
     console.rule("[bold]pumphouse demo")
     console.print("Starting a simulated site: an Icehouse cloud with nova-network and a current cloud with Neutron ...")
-    info = process.up(directory)
+    info = signed(process.up(directory))
     try:
         code = _move(console, info)
         violations = _violations(info)
@@ -50,6 +50,7 @@ def main(directory: Path = Path("demo")) -> int:
     ended = upgrade(console, directory / "upgrade")
     console.print(f"\nRecords     {records}/ and {directory}/upgrade/records/")
     console.print(f"To look at  {records}/index.html")
+    console.print(f"To verify   .venv/bin/pumphouse records verify {records} --key {directory / KEY}.pub")
     console.print(f"Took        {time.monotonic() - begun:.0f} s; the simulated sites are stopped.")
     return code or ended or (1 if violations else 0)
 

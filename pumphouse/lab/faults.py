@@ -29,6 +29,7 @@ _PIECES, _PAUSE_S = 8, 0.01
 class Fault:
     """One rule.
 
+    :param retry_after_s: what 413, 429 and 503 tell the client to wait.
     :param service: shell pattern for the service's name, e.g. ``source.compute``, ``destination.*``.
     :param method: HTTP method, or ``*``.
     :param path: regular expression searched in the path with its query.
@@ -48,6 +49,7 @@ class Fault:
     path: str = "."
     kind: str = "status"
     status: int = 503
+    retry_after_s: int = 1
     delay_s: float = 0.0
     body: str = ""
     nth: int = 1
@@ -114,7 +116,7 @@ class Faults:
                 entry["fault"] = rule.kind
                 if rule.kind == "status":
                     entry["status"] = rule.status
-                    return _refusal(rule.status)
+                    return _refusal(rule.status, rule.retry_after_s)
                 if rule.kind == "delay":
                     if request.content_type == "application/json":
                         await request.read()  # it has arrived: a client that gives up does not take it back
@@ -235,9 +237,9 @@ async def _never(request: web.Request) -> web.Response:
     return web.Response()
 
 
-def _refusal(status: int) -> web.Response:
+def _refusal(status: int, retry_after_s: int) -> web.Response:
     error = {"code": status, "message": "The lab was told to refuse this request.", "title": "Injected fault"}
-    headers = {"Retry-After": "1"} if status in (413, 429, 503) else {}
+    headers = {"Retry-After": str(retry_after_s)} if status in (413, 429, 503) else {}
     return web.Response(
         status=status, body=json.dumps({"error": error}).encode(), content_type="application/json", headers=headers
     )

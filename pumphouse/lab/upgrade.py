@@ -16,12 +16,14 @@ from rich.table import Table
 
 from pumphouse.approval import approve
 from pumphouse.clouds import connect
+from pumphouse.fileio import write_atomic
 from pumphouse.journal import Journal
 from pumphouse.lab import process
 from pumphouse.lab.process import LabInfo
 from pumphouse.lab.server import LabOptions
 from pumphouse.model import Server
 from pumphouse.plan.model import Plan
+from pumphouse.records.keys import new_key
 from pumphouse.records.sheet import REFUSED
 from pumphouse.runner import RunOutcome, run_runbook
 from pumphouse.site import load_site
@@ -29,6 +31,7 @@ from pumphouse.site import load_site
 _ROOT = Path(__file__).resolve().parents[2]
 _SPEED = 0.02
 _TICKET = "DEMO-2"
+KEY = "signing-key.pem"
 #: Approvals that the runbook may want.
 _MOST = 30
 
@@ -45,9 +48,10 @@ class Before:
 def upgrade(console: Console, directory: Path) -> int:
     """Run it on a small site of its own; 0 only if all hardware is over, every server alive and no law was broken."""
     console.rule("[bold]rolling upgrade")
+    console.print("The demo plays the reviewer as well: whoever approves a customer's plans is another person.")
     console.print("Starting a site whose hardware all serves the old cloud: no Fuel and no new cloud yet ...")
     options = LabOptions(destination="fuel", hardware=True, content="plain", scale=_SPEED, rate_limit="off")
-    info = process.up(directory, options)
+    info = signed(process.up(directory, options))
     try:
         before = _look(info)
         outcome = _run(console, info, before)
@@ -57,6 +61,14 @@ def upgrade(console: Console, directory: Path) -> int:
     finally:
         process.down(directory)
     return _show(console, before, after, machines, violations) or (0 if outcome.ok else 1)
+
+
+def signed(info: LabInfo) -> LabInfo:
+    """Make a key for the demo's site, name it in its ``site.yaml``: its records are signed as a customer's would be."""
+    new_key(info.directory / KEY, [load_site(info.site_file).records_dir])
+    text = info.site_file.read_text(encoding="utf-8")
+    write_atomic(info.site_file, f"{text}signing_key: {KEY}\n")
+    return info
 
 
 def _look(info: LabInfo) -> Before:

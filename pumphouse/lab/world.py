@@ -49,6 +49,10 @@ class Timing:
         return float(getattr(self, f"{action}_s")) * self.scale
 
 
+#: The law that no machine is taken away under a server that is alive.
+LOST_HOST = "server-lost-host"
+
+
 @dataclass(frozen=True)
 class Violation:
     """A broken law of the site, e.g. two live copies of one address."""
@@ -151,6 +155,17 @@ class Layer2:
     def violate(self, kind: str, address: str, detail: str) -> None:
         """Record a broken law of the site."""
         self.violations.append(Violation(datetime.now(UTC), kind, address, detail))
+
+    def built_anew(self, cloud: str, server_id: str, host: str) -> None:
+        """A cloud built a server anew on another host, whose own had gone before: that host was fenced, and the server
+        is not lost. The law is not broken then; what happened is in the history.
+        """
+        told = f"{cloud}/{server_id} "
+        for law in [one for one in self.violations if one.kind == LOST_HOST and one.detail.startswith(told)]:
+            self.violations.remove(law)
+            told_of = {"t": law.at.timestamp(), "event": "fenced", "cloud": cloud, "server_id": server_id}
+            detail = f"{law.detail}; it was built anew on {host}"
+            self.history.append({**told_of, "address": law.address, "detail": detail})
 
     async def _listen(self, guest: Guest) -> None:
         if self._sockets >= self.socket_cap:

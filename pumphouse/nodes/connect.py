@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from pumphouse.errors import SiteError
+from pumphouse.errors import NodeUnreachable, SiteError
 from pumphouse.nodes.api import Bmc, Switch
 from pumphouse.nodes.fuel import Fuel
 from pumphouse.nodes.spec import Login, NodeSpec
@@ -31,6 +31,7 @@ class Nodes:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._guard = threading.Lock()
+        self._heard: set[str] = set()
         self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
 
     def node(self, name: str) -> NodeSpec:
@@ -57,7 +58,8 @@ class Nodes:
         with self._alone(f"bmc {node}"):
             opened: Bmc = opener(spec, password)
             try:
-                yield opened
+                with self._listening(f"bmc {node}"):
+                    yield opened
             finally:
                 opened.close()
 
@@ -76,7 +78,8 @@ class Nodes:
         with self._alone(f"switch {name}"):
             opened: Switch = opener(spec, password)
             try:
-                yield opened
+                with self._listening(f"switch {name}"):
+                    yield opened
             finally:
                 opened.close()
 
@@ -92,9 +95,20 @@ class Nodes:
             raise SiteError("site.yaml names no Fuel master.", remedy="add its `fuel` part: url and user.")
         opened = Fuel(spec, self._password("fuel", spec.login) or "", sleep=time.sleep if patient else lambda _s: None)
         try:
-            yield opened
+            with self._listening("fuel"):
+                yield opened
         finally:
             opened.close()
+
+    @contextmanager
+    def _listening(self, what: str) -> Iterator[None]:
+        """Remember who answered: a device that did and is silent now is worth waiting for, a wrong address is not."""
+        try:
+            yield
+        except NodeUnreachable as error:
+            error.known = what in self._heard
+            raise
+        self._heard.add(what)
 
     def _password(self, key: str, login: Login) -> str | None:
         return read_password(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pumphouse.errors import SiteError
+from pumphouse.near import did_you_mean
 
 ROLES = ("compute", "controller", "spare", "fuel")
 _NAME = {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x1f\x7f]*\Z"}
@@ -15,6 +16,8 @@ _MAC = {"type": "string", "pattern": r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}\Z"}
 _VLAN = {"type": "integer", "minimum": 1, "maximum": 4094}
 _TCP_PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 _SECONDS = {"type": "number", "exclusiveMinimum": 0}
+#: Platforms on which ports are Linux interfaces: those have no abbreviations.
+_LITERAL = frozenset({"cumulus_nclu", "cumulus_nvue", "linux_bridge", "openvswitch"})
 _LOGIN = {"user": _NAME, "password_entry": _NAME, "password_env": _NAME, "timeout_s": _SECONDS}
 
 
@@ -173,7 +176,7 @@ class Hardware:
         found = self.nodes.get(name) or next((n for n in self.nodes.values() if name and n.host == name), None)
         if found is None:
             raise SiteError(
-                f"site.yaml describes no node {name or 'without a name'}.",
+                f"site.yaml describes no node {name or 'without a name'}{did_you_mean(name, self.nodes)}.",
                 remedy=f"use one of: {', '.join(sorted(self.nodes)) or 'none'}.",
             )
         return found
@@ -287,7 +290,6 @@ def _check(where: str, hardware: Hardware) -> None:
         if node.bmc is not None:
             once(f"BMC {node.bmc.address}:{node.bmc.port}", f"node {node.name}")
         for port in node.ports:
-            once(f"port {port.port} of switch {port.switch}", f"node {node.name}")
             switch = hardware.switches.get(port.switch)
             if switch is None:
                 raise SiteError(
@@ -306,6 +308,40 @@ def _check(where: str, hardware: Hardware) -> None:
                     f"{where}: nodes.{node.name}.ports names MAC {port.mac}, which is none of the node's.",
                     remedy="correct the MAC.",
                 )
+    _check_ports(where, hardware)
+
+
+def _check_ports(where: str, hardware: Hardware) -> None:
+    """No port is two nodes', in whatever spelling: moving it for one of them would cut off the other."""
+    taken: dict[str, list[tuple[str, str]]] = {}
+    for node in hardware.nodes.values():
+        for port in node.ports:
+            others = taken.setdefault(port.switch, [])
+            literal = _is_literal(hardware.switches[port.switch])
+            for other, name in others:
+                same = name == port.port if literal else is_same_port(name, port.port)
+                if same and other != node.name:
+                    spelt = f", there spelt {name}," if name != port.port else ""
+                    raise SiteError(
+                        f"{where}: port {port.port} of switch {port.switch}{spelt} belongs to node {other} and to node "
+                        f"{node.name}.",
+                        remedy="correct the wrong one of the two.",
+                    )
+            others.append((node.name, port.port))
+
+
+def _is_literal(switch: SwitchSpec) -> bool:
+    """Whether a port has one name on that switch: a Linux interface has, and what nobody but a person looks up."""
+    return switch.platform in _LITERAL or switch.driver == "manual" or "templates" in switch.options
+
+
+def is_same_port(one: str, other: str) -> bool:
+    """Whether two names mean one port of a network system: ``Gi0/1`` is ``GigabitEthernet0/1``."""
+    first, second = (re.fullmatch(r"([^\d]*)(.*?)(?:\.0)?", name.replace(" ", "")) for name in (one, other))
+    if first is None or second is None or first[2] != second[2]:
+        return False
+    short, long = sorted((first[1].lower(), second[1].lower()), key=len)
+    return long.startswith(short) and bool(short or not long)
 
 
 def is_same_mac(one: str, other: str) -> bool:

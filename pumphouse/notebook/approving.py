@@ -7,13 +7,17 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from pumphouse.approval import approve, require_approval
+from pumphouse.approval import account, approve, doubt, require_approval
 from pumphouse.errors import ApprovalMissing, PumphouseError
-from pumphouse.notebook.html import BAD, GOOD, OFF, Cell, Column, Display, clean, render
+from pumphouse.notebook.html import BAD, GOOD, OFF, WARN, Cell, Column, Display, clean, render
 from pumphouse.notebook.runs import show_approval
+from pumphouse.notebook.tree import OwnKeys
 from pumphouse.notebook.widgets import Twin, attention, caption, words_button
 from pumphouse.plan.model import Plan
 from pumphouse.session import Run
+
+#: What the record says of an approval that was typed where the run is.
+_AGAINST = "FROM THE OPERATOR'S ACCOUNT"
 
 
 def lost_for_ever(plan: Plan) -> dict[str, int]:
@@ -67,16 +71,24 @@ class ApprovalForm:
         return Twin(self.widget, self.static())._repr_mimebundle_(include, exclude)
 
     def _build(self) -> widgets.VBox:
-        def line(label: str, hint: str) -> widgets.Text:
-            layout = widgets.Layout(width="auto", max_width="48em")
-            return widgets.Text(description=label, placeholder=hint, layout=layout, style={"description_width": "9em"})
+        def line(label: str, hint: str, *, at_once: bool = False) -> widgets.Text:
+            # what is sent letter by letter is held back while the kernel is slow, and the button's click overtakes it:
+            # the approval would be given in half a name. Sent whole when the field is left, it comes before the click.
+            return widgets.Text(
+                description=label,
+                placeholder=hint,
+                layout=widgets.Layout(width="auto", max_width="48em"),
+                style={"description_width": "9em"},
+                continuous_update=at_once,
+            )
 
         self.by = line("Approved by", "name of who has read the plan and says yes")
         self.reason = line("Reason", "why it may run, e.g. the agreed window")
         self.ticket = line("Ticket", "change ticket")
         self.ticket.value = self._run.change
         self.second = line("Second person", "who else has read it; may stay empty")
-        self.confirm = line("Confirm", f"type: {self.phrase}")
+        # nothing but the whole phrase opens the button, which must be open before it is reached
+        self.confirm = line("Confirm", f"type: {self.phrase}", at_once=True)
         self.button = words_button(f"Approve plan {self._plan.hash[:12]}", "writes the approval; changes no cloud")
         self.said = widgets.HTML()
         self.head = widgets.HTML()
@@ -86,7 +98,7 @@ class ApprovalForm:
         fields = [self.by, self.second, self.reason, self.ticket, *([self.confirm] if self._lost else [])]
         self._fields = fields
         self._show_state()
-        return widgets.VBox([self.head, *fields, widgets.HBox([self.button]), self.said])
+        return widgets.VBox([self.head, *fields, widgets.HBox([self.button]), self.said, OwnKeys()])
 
     def _show_state(self) -> None:
         """What stands above the form; fields are closed when there is an approval."""
@@ -124,7 +136,10 @@ class ApprovalForm:
                 f"{self._run.operator} also runs this: the record will say that nobody else looked at the plan."
             )
         else:
-            self.said.value = caption("")
+            self.said.value = attention(
+                f"Typed here this is {_AGAINST}, {account()}: the record will say so. "
+                f"A reviewer's own account says more: pumphouse approve {self._plan.hash[:12]}"
+            )
 
     def _approve(self) -> None:
         try:
@@ -141,5 +156,7 @@ class ApprovalForm:
             self.said.value = attention(str(problem))
             return
         self._show_state()
-        mark = f'<span style="color:{GOOD.colour}">{GOOD.symbol}</span>'
-        self.said.value = f'<div role="status">{mark} Approved. Run the next cell to go on.</div>'
+        against = doubt(require_approval(self._plan, self._folder), self._run.operator)
+        tone, words = (WARN, f"Approved {against}, and the record will say so.") if against else (GOOD, "Approved.")
+        mark = f'<span style="color:{tone.colour}">{tone.symbol}</span>'
+        self.said.value = f'<div role="status">{mark} {escape(words)} Run the next cell to go on.</div>'

@@ -108,6 +108,13 @@ def render(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
     return Display(_html(title, columns, rows, note), _text(title, columns, rows, note))
 
 
+def heading(title: str, note: str = "") -> Display:
+    """A title with a note below, and no table."""
+    below = f'<p class="ph-note">{_safe(note)}</p>' if note else ""
+    html = f'{STYLE}<div class="ph"><p class="ph-title">{_safe(title)}</p>{below}</div>'
+    return Display(html, "\n".join(one_line(text) for text in (title, note) if text))
+
+
 def joined(*displays: Display) -> Display:
     """Several displays one after the other."""
     return Display("".join(item.html for item in displays), "\n\n".join(item.text for item in displays))

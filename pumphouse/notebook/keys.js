@@ -1,8 +1,34 @@
 // JupyterLab takes arrow keys and letters for commands of its own wherever no text is edited: not inside our widget.
-function mark(el, tries) {
-  const host = el.isConnected ? el.closest(".widget-vbox") : null;
-  if (host) host.setAttribute("data-lm-suppress-shortcuts", "true");
-  else if (tries > 0) requestAnimationFrame(() => mark(el, tries - 1));
+// Escape leads out of it, to the cell, where JupyterLab's keys count again; so does a control that goes away under its
+// user, which would leave the keyboard nowhere. And the grid gets a name that stays.
+function often(tries, act) {
+  if (!act() && tries > 0) requestAnimationFrame(() => often(tries - 1, act));
 }
 
-export default { render: ({ el }) => mark(el, 600) };
+function mark(host) {
+  host.setAttribute("data-lm-suppress-shortcuts", "true");
+  const out = () => host.closest(".jp-Cell")?.focus();
+  host.addEventListener("keydown", (event) => event.key === "Escape" && out());
+  host.addEventListener("focusout", ({ target, relatedTarget }) => {
+    const gone = target.disabled || target.offsetParent === null;
+    if (gone && relatedTarget === null) requestAnimationFrame(() => document.activeElement === document.body && out());
+  });
+}
+
+export default {
+  render: ({ model, el }) =>
+    often(600, () => {
+      const host = el.isConnected ? el.closest(".widget-vbox") : null;
+      if (host === null) return false;
+      mark(host);
+      const name = model.get("table");
+      if (name) {
+        often(600, () => {
+          const table = host.querySelector("table.ph-grid");
+          table?.setAttribute("aria-label", name);
+          return table !== null;
+        });
+      }
+      return true;
+    }),
+};

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from IPython import get_ipython
+from IPython.display import display
 
 from pumphouse import session
-from pumphouse.errors import PumphouseError
+from pumphouse.errors import PumphouseError, SiteError
+from pumphouse.notebook.cells import install_cell_log
 from pumphouse.notebook.faults import install_faults
+from pumphouse.notebook.guide import show_way_to_a_site
 from pumphouse.notebook.panel import CellLines
 from pumphouse.session import Run
 from pumphouse.session.run import RUN_ID_VARIABLE
@@ -26,6 +29,7 @@ def begin(site: str | Path = "", *, change: str = "", operator: str = "", notebo
     out a panel shows how far they are.
     """
     install_faults()
+    install_cell_log()
     shell = get_ipython()
     asked = (str(site), change, operator, notebook, tuple(sorted(others.items())))
     kept = shell.user_ns.get(_KEPT) if shell is not None and RUN_ID_VARIABLE not in os.environ else None
@@ -38,7 +42,12 @@ def begin(site: str | Path = "", *, change: str = "", operator: str = "", notebo
     if shell is not None:
         lines = CellLines()
         others = {"report": lines, "watch": lines.watching, **others}
-    run = session.begin(site, change=change, operator=operator, notebook=notebook, **others)
+    try:
+        run = session.begin(site, change=change, operator=operator, notebook=notebook, **others)
+    except SiteError as problem:
+        if shell is not None and isinstance(problem.__cause__, FileNotFoundError):
+            display(show_way_to_a_site())
+        raise
     if shell is not None:
         shell.user_ns[_KEPT] = (asked, run)
     return run

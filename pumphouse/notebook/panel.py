@@ -1,7 +1,8 @@
 """How far a run is, while it works: bytes, rate, time left, each server's state; and buttons to stop it.
 
-What is shown comes from the journal. So the same panel can be opened again from another notebook, after the page was
-reloaded or on another computer, and its buttons do there what they do here: they ask the run to stop.
+What is shown comes from the journal. So the same panel can be opened again from another notebook or on another
+computer, and its buttons do there what they do here: they ask the run to stop. A widget does not outlive its page:
+what a page that is loaded anew shows in the cell is drawn by :mod:`pumphouse.reload`.
 """
 
 from __future__ import annotations
@@ -10,151 +11,59 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
-from datetime import UTC, datetime
 from typing import Any
 
 import ipywidgets as widgets
 from IPython.display import display
 
-from pumphouse.approval import account
 from pumphouse.errors import PumphouseError
 from pumphouse.journal import Journal, RunRow
 from pumphouse.journal.store import SCOPE_KEY
-from pumphouse.notebook.html import BAD, BUSY, GOOD, OFF, WARN, Cell, Column, Display, Tone, render
+from pumphouse.notebook.cells import cell_works_on
+from pumphouse.notebook.html import Column, Display, render
+from pumphouse.notebook.progress import BUTTONS, SURE, Following, cost_of_stopping, may_ask
+from pumphouse.notebook.tree import OwnKeys
 from pumphouse.notebook.widgets import Twin, attention, caption, heard_at_once, words_button
 from pumphouse.plan.model import Plan
 from pumphouse.session import Run
-from pumphouse.session.standing import Follower, ServerStanding, Standing
-from pumphouse.steps.progress import duration_text, size_text
-from pumphouse.stopping import StopKind, ask_to_stop
+from pumphouse.session.standing import Standing
+from pumphouse.stopping import StopKind
 
 #: Seconds between two looks at the journal.
 EVERY_S = 0.5
-#: Servers shown at a time, those first that something happens to.
-ROWS = 30
-
-_STATES: dict[str, tuple[int, Tone]] = {
-    "failed": (0, BAD),
-    "under way": (1, BUSY),
-    "half-way": (2, WARN),
-    "waiting": (3, OFF),
-    "done": (4, GOOD),
-}
-_TITLES = {
-    "prepare": "Making everything ready",
-    "cutover": "Cutting over",
-    "finalise": "Deleting the sources",
-    "undo": "Taking back",
-    "evacuate": "Emptying hosts",
-    "release": "Releasing nodes",
-    "discover": "Waiting for Fuel to discover",
-    "install": "Installing",
-    "prove": "Proving that it serves",
-}
-
-
-def show_standing(standing: Standing, title: str = "Progress", *, over: bool = False) -> Display:
-    """A standing as a table: what is done, what is under way, what is left (static, readable in a record).
-
-    :param over: nothing works on it any more, so that no end is foretold.
-    """
-    rows = [_row(server) for server in sorted(standing.servers, key=_urgency)[:ROWS]]
-    columns = [
-        Column("state", kind="word"),
-        Column("server"),
-        Column("project"),
-        Column("steps", kind="number"),
-        Column("down", "s", "number"),
-        Column("now", kind="prose"),
-    ]
-    if not standing.servers:  # hardware: what is under way says more than an empty table
-        columns, rows = columns[:1] + columns[-1:], [[Cell("under way", BUSY), Cell(one)] for one in standing.under_way]
-    hidden = max(0, len(standing.servers) - len(rows))
-    note = f"… and {hidden:,} more servers." if hidden else ""
-    return render(f"{title}: {sentence(standing, over=over)}", columns, rows, note)
-
-
-def sentence(standing: Standing, *, over: bool = False) -> str:
-    """One line: steps, servers, bytes, rate and what is left."""
-    parts = [f"{standing.verified} of {standing.steps} steps verified"]
-    if standing.servers:
-        parts.append(f"{standing.count('done')} of {len(standing.servers)} servers done")
-    if standing.failed:
-        parts.append(f"{standing.failed} failed")
-    if standing.copy_bytes:
-        copied = f"{size_text(standing.copied_bytes)} of {size_text(standing.copy_bytes)} of images copied"
-        parts.append(copied + (f" at {size_text(standing.bytes_per_s)}/s" if standing.bytes_per_s else ""))
-    if not standing.complete and not over:
-        known = standing.left_s is not None
-        parts.append(f"about {duration_text(standing.left_s or 0.0)} left" if known else "time left not known yet")
-    if standing.stop is not None:
-        parts.append(f"stopping, as {standing.stop.by} asked")
-    return " · ".join(parts)
-
-
-def _urgency(server: ServerStanding) -> tuple[int, str]:
-    return _STATES[server.state][0], server.name
-
-
-def _row(server: ServerStanding) -> list[Cell]:
-    return [
-        Cell(server.state, _STATES[server.state][1]),
-        Cell(server.name, strong=True),
-        Cell(server.project),
-        Cell(f"{server.done} of {server.steps}"),
-        Cell(None if server.down_s is None else f"{server.down_s:.0f}"),
-        Cell(server.now or None),
-    ]
 
 
 class Panel:
     """The progress of one run's work on one plan, looked up in the journal every half second until :meth:`close`."""
 
     def __init__(self, journal: Journal, plan: Plan, run_id: str, phases: tuple[str, ...] = ()) -> None:
-        self._journal, self._plan, self._run_id = journal, plan, run_id
-        self._follower = Follower(journal, plan, run_id, phases)
-        self._title = _TITLES.get(phases[0], phases[0].capitalize()) if phases else f"{plan.kind.capitalize()} plan"
+        self._following = Following(journal, plan, run_id, phases)
+        self.look, self.static = self._following.look, self._following.static
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
         self._sure = False
         self.bar = widgets.IntProgress(0, 0, 1, layout=widgets.Layout(width="auto", height="12px"))
         self.table = widgets.HTML()
-        self.after_button = words_button(
-            "Stop after these servers", "Servers that are begun are finished; no other begins"
-        )
-        self.abort_button = words_button("Stop now", "No further step begins; a server may stay down")
+        self.after_button = words_button(*BUTTONS[StopKind.AFTER_SERVER])
+        self.abort_button = words_button(*BUTTONS[StopKind.NOW])
         for button in (self.after_button, self.abort_button):
             heard_at_once(button)
         self.said = widgets.HTML()
         self.after_button.on_click(lambda _: self._ask(StopKind.AFTER_SERVER))
         self.abort_button.on_click(lambda _: self._abort())
         self.widget = widgets.VBox(
-            [self.table, self.bar, widgets.HBox([self.after_button, self.abort_button]), self.said]
+            [self.table, self.bar, widgets.HBox([self.after_button, self.abort_button]), self.said, OwnKeys()]
         )
         self.refresh()
 
     def refresh(self) -> Standing:
         """Look at the journal once and show what it says."""
         standing = self.look()
-        self.table.value = show_standing(standing, self._title).html
+        self.table.value = self._following.show(standing).html
         self.bar.max, self.bar.value = max(standing.steps, 1), standing.verified
-        self.after_button.disabled = standing.stop is not None or standing.complete
-        self.abort_button.disabled = standing.complete or (
-            standing.stop is not None and standing.stop.kind is StopKind.NOW
-        )
+        self.after_button.disabled = not may_ask(standing, StopKind.AFTER_SERVER)
+        self.abort_button.disabled = not may_ask(standing, StopKind.NOW)
         return standing
-
-    def look(self) -> Standing:
-        """What the journal says now."""
-        return self._follower.look(datetime.now(UTC))
-
-    def static(self, *, again: bool = False, over: bool = False) -> Display:
-        """What the journal says now, as a table; ``again``: all of it was done before this cell ran."""
-        standing = self.look()
-        title = (
-            f"{self._title}: nothing to do, all of it was done before" if again and standing.complete else self._title
-        )
-        return show_standing(standing, title, over=over)
 
     def start(self) -> Panel:
         """Look again and again, in a thread of its own, until :meth:`close`."""
@@ -173,7 +82,7 @@ class Panel:
         while not self._end.wait(EVERY_S):
             try:
                 self.refresh()
-                if self._journal.get_run(self._run_id).state == "ended":
+                if self._following.ended():
                     self.said.value = caption("This run has ended.")
                     self.after_button.disabled = self.abort_button.disabled = True
                     return
@@ -184,26 +93,19 @@ class Panel:
         """The first click says what it would mean, the second one does it."""
         if not self._sure:
             self._sure = True
-            busy = [server.name for server in self.look().servers if server.state == "under way"]
-            down = f" These are half-way and may stay down: {', '.join(busy[:10])}." if busy else ""
-            self.abort_button.description = "Yes, stop now"
-            self.said.value = attention(
-                f"Steps under way end, and no further step begins.{down} Press once more to do it."
-            )
+            self.abort_button.description = SURE
+            self.said.value = attention(cost_of_stopping(self.look()))
             return
         self._ask(StopKind.NOW)
 
     def _ask(self, kind: StopKind) -> None:
+        self._sure, self.abort_button.description = False, BUTTONS[StopKind.NOW][0]
         try:
-            ask_to_stop(self._journal, self._run_id, self._plan.hash, kind, by=account())
+            words = self._following.ask(kind)
         except PumphouseError as problem:
             self.said.value = attention(str(problem))
             return
-        words = {
-            StopKind.AFTER_SERVER: "Asked to stop: what is begun is finished, nothing else begins.",
-            StopKind.NOW: "Asked to stop now: steps under way end, nothing else begins.",
-        }
-        self.said.value = caption(words[kind])
+        self.said.value = caption(words)
         self.refresh()
 
 
@@ -238,6 +140,7 @@ def watching(run: Run, plan: Plan, phase: str) -> Iterator[Panel]:
     """Show a panel below the cell while a phase is carried out; afterwards only what it came to stays."""
     panel = Panel(run.journal, plan, run.id, (phase,))
     again = panel.look().complete
+    cell_works_on(run.site.path, run.id, plan.hash, phase)
     shown = display(Twin(panel.widget, panel.static()), display_id=True)
     panel.start()
     try:

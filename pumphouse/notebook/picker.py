@@ -6,6 +6,8 @@ The widget changes nothing but :attr:`Picker.value`. Shown in a record without a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ from pumphouse.notebook.display import show
 from pumphouse.notebook.grid import PickerView
 from pumphouse.notebook.html import Display
 from pumphouse.notebook.resume import Begun, begun_before
-from pumphouse.notebook.totals import Totals, blocked_text, findings_of, obstacles
+from pumphouse.notebook.sheets import sheet_of_servers
+from pumphouse.notebook.totals import CopiedBytes, Totals, blocked_text, findings_of, obstacles
 from pumphouse.notebook.widgets import Twin
+from pumphouse.plan.after import cut_over_by, finalised
 from pumphouse.plan.downtime import Rates, measured_rates
-from pumphouse.selection import Choice, Selection, check_table, choose
+from pumphouse.plan.images import to_copy
+from pumphouse.selection import Choice, Selection, check_probe, check_table, choose
 from pumphouse.session import Run
 
 #: Tells of some servers (ids) in words how long each will be down; None where nobody knows yet.
@@ -39,6 +44,7 @@ def select(
     query: str = "",
     file: str | Path = "",
     digest: str = "",
+    probe: str = "",
     findings: Iterable[Finding] = (),
     run: Run | None = None,
     forecast: Forecast | None = None,
@@ -49,15 +55,22 @@ def select(
     :param preset: the other arguments as a mapping, or a Selection; not together with them.
     :param file: a selection file, instead of the arguments of
         :func:`pumphouse.selection.select_servers`; ``digest`` is the one that it must have.
+    :param probe: how whatever is chosen is asked whether it serves (``tcp:22``, ``http:80/health``, ``ping``,
+        ``none``), whatever ``site.yaml`` says; empty: as the file, or ``site.yaml``, says.
     :param findings: what checks say; servers can be filtered by the codes about them.
     :param run: where nothing is preset and a person runs the notebook, the servers of its last plan that was begun
-        and is not finished are chosen, so that running everything again after a restart goes on with it.
+        are chosen, so that running everything again after a restart goes on with it, or shows what it came to.
     :param forecast: tells in words how long servers will be down, among the totals; by default from what the run's
         journal holds of earlier cutovers.
     :raises SelectionError: the preset names what does not exist, is ambiguous, or matches nothing. A preset
         that asks for nothing is for a person to fill: until then :attr:`Picker.value` raises.
     """
     servers = inventory.servers if isinstance(inventory, Inventory) else inventory
+    if isinstance(preset, Mapping):
+        preset = dict(preset)
+        probe = str(preset.pop("probe", "") or probe)
+    if probe:
+        check_probe(probe)
     check_table(servers, tuple(SCHEMAS["servers"].columns))
     asked = {
         "names": names,
@@ -69,10 +82,28 @@ def select(
         "digest": digest,
     }
     chosen = _preset(servers, preset, {key: value for key, value in asked.items() if value})
-    begun = begun_before(run, servers) if run is not None and chosen is None else None
+    if chosen is not None and probe and probe != chosen.probe:
+        chosen = replace(chosen, probe=probe)
+    begun = begun_before(run, servers, probe) if run is not None and chosen is None else None
     if forecast is None and run is not None:
         forecast = _from_journal(measured_rates(run.journal))
-    return Picker(servers, chosen, findings=findings, begun=begun, forecast=forecast)
+    copied = partial(to_copy, inventory.source, inventory.destination) if isinstance(inventory, Inventory) else None
+    marks = _moved(run) if run is not None else {}
+    return Picker(
+        servers, chosen, probe=probe, findings=findings, begun=begun, forecast=forecast, copied=copied, marks=marks
+    )
+
+
+def _moved(run: Run) -> dict[str, tuple[str, str]]:
+    """Server id -> code and words of what the journal knows of its move: its source looks like any stopped server."""
+    gone = finalised(run.journal)
+    return {
+        server_id: ("moved", f"moved by plan {plan_hash[:12]}")
+        if serves
+        else ("being-moved", f"being moved by plan {plan_hash[:12]}")
+        for server_id, (plan_hash, serves) in cut_over_by(run.journal).items()
+        if server_id not in gone
+    }
 
 
 def _from_journal(rates: Rates) -> Forecast:
@@ -89,16 +120,22 @@ class Picker:
         servers: pd.DataFrame,
         preset: Selection | None,
         *,
+        probe: str = "",
         findings: Iterable[Finding] = (),
         begun: Begun | None = None,
         forecast: Forecast | None = None,
+        copied: CopiedBytes | None = None,
+        marks: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         self._servers = servers.sort_values(["project_name", "name"], kind="stable")
-        self._preset, self._begun, self._forecast = preset, begun, forecast
+        self._preset, self._begun, self._forecast, self._copied = preset, begun, forecast, copied
         start = preset or (begun.selection if begun is not None else None)
+        # whoever drops a server from a selection wants the others asked in the way that it names
+        self._probe = start.probe if start is not None else probe
         self._chosen: frozenset[str] = frozenset(start.server_ids if start else ())
         self._obstacles = obstacles(self._servers)
-        self.view = PickerView(self._servers, findings_of(self._servers, findings), self._obstacles, self._choose)
+        found = findings_of(self._servers, findings)
+        self.view = PickerView(sheet_of_servers(self._servers, found, self._obstacles, marks or {}), self._choose)
         self.view.reset_button.on_click(lambda _: self.reset())
         self._tell()
 
@@ -122,7 +159,7 @@ class Picker:
                 remedy="choose servers in the picker above, or set the notebook's selection parameters.",
             )
         ids = tuple(sorted(self._chosen))
-        return Selection(ids, Choice(ids=ids))
+        return Selection(ids, Choice(ids=ids), self._probe)
 
     @property
     def chosen(self) -> pd.DataFrame:
@@ -132,7 +169,7 @@ class Picker:
     @property
     def totals(self) -> Totals:
         """What the chosen servers add up to."""
-        return Totals.of(self.chosen)
+        return Totals.of(self.chosen, self._copied)
 
     def reset(self) -> None:
         """Choose what the parameters ask for again."""
@@ -153,6 +190,9 @@ class Picker:
         return Twin(self.widget, self.static())._repr_mimebundle_(include, exclude)
 
     def _choose(self, server_ids: frozenset[str]) -> None:
+        done = self._begun.selection.server_ids if self._begun is not None and self._begun.finished else ()
+        if done and self._chosen == set(done) and server_ids > self._chosen:
+            server_ids -= self._chosen  # a new choice begins: what is finished is no part of it
         if server_ids != self._chosen:
             self._chosen = server_ids
             self._tell()

@@ -7,15 +7,20 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pumphouse.approval import Approval
+from pumphouse.approval import Approval, doubt
 from pumphouse.notebook.display import MIB, show_facts
-from pumphouse.notebook.html import BAD, BUSY, GOOD, NOTE, OFF, WARN, Cell, Column, Display, joined, render
-from pumphouse.plan.model import Plan
+from pumphouse.notebook.html import BAD, BUSY, GOOD, NOTE, OFF, WARN, Cell, Column, Display, heading, joined, render
+from pumphouse.notebook.sides import show_unreached
+from pumphouse.plan.model import PHASES, Plan
 from pumphouse.session import Report, Run
+from pumphouse.session.looking import Unreached
 from pumphouse.session.rack import NodeState
 
+#: Kinds of plans that are about servers; all others are about hosts and nodes.
+_OF_SERVERS = ("move", "finalise", "rollback")
 _RESULT_TONES = {
     "moved": GOOD,
+    "on another host": GOOD,
     "source deleted": GOOD,
     "finalised": GOOD,
     "back at the source": GOOD,
@@ -37,41 +42,52 @@ def show_run(run: Run) -> Display:
     ]
     head = render("Run", [Column(""), Column("")], rows)
     facts = [cloud.facts for cloud in run.clouds]
-    return joined(head, show_facts(*facts)) if facts else head
+    parts = [head, show_facts(*facts)] if facts else [head]
+    lost = [
+        Unreached(cloud.side, cloud.name, cloud.problem.message, cloud.problem.remedy or "")
+        for cloud in run.unreached
+        if cloud.problem is not None
+    ]
+    return joined(*parts, show_unreached(lost)) if lost else joined(*parts)
 
 
 def show_plan(plan: Plan) -> Display:
     """Servers, steps in order, what is carried differently, and the hash that an approval is bound to."""
-    servers = render(
-        f"{plan.kind.capitalize()} plan {plan.hash[:12]}: {_count(len(plan.servers), 'server')}, "
-        f"{_count(len(plan.steps), 'step')}"
-        + (f", {plan.copy_bytes / MIB:,.1f} MiB of images to copy" if plan.kind == "move" else ""),
+    title = f"{plan.kind.capitalize()} plan {plan.hash[:12]}: "
+    title += f"{_count(len(plan.servers), 'server')}, " if plan.servers else ""
+    title += _count(len(plan.steps), "step")
+    title += f", {plan.copy_bytes / MIB:,.1f} MiB of images to copy" if plan.kind == "move" else ""
+    note = f"Full hash {plan.hash}. Approve it with: pumphouse approve {plan.hash[:12]} --by NAME --reason WHY"
+    return joined(_servers(plan, title, note), _steps(plan), _notes(plan))
+
+
+def _servers(plan: Plan, title: str, note: str) -> Display:
+    """Its servers; plans about nodes may have none, and tell neither flavors nor images, which stay as they are."""
+    if not plan.servers:
+        return heading(title, note)
+    made_of = plan.kind in _OF_SERVERS
+    columns = [
+        Column("server"),
+        Column("project"),
+        Column("state", kind="word"),
+        Column("host"),
+        Column("fixed IPs"),
+        Column("floating IPs"),
+        *([Column("flavor"), Column("image")] if made_of else []),
+    ]
+    rows = [
         [
-            Column("server"),
-            Column("project"),
-            Column("state", kind="word"),
-            Column("host"),
-            Column("fixed IPs"),
-            Column("floating IPs"),
-            Column("flavor"),
-            Column("image"),
-        ],
-        [
-            [
-                Cell(server.name, strong=True),
-                Cell(server.project),
-                Cell(server.status, GOOD if server.status == "ACTIVE" else OFF),
-                Cell(server.host),
-                Cell(", ".join(server.addresses)),
-                Cell(", ".join(server.floating_ips) or None),
-                Cell(server.flavor or None),
-                Cell(server.image or None),
-            ]
-            for server in plan.servers
-        ],
-        note=f"Full hash {plan.hash}. Approve it with: pumphouse approve {plan.hash[:12]} --by NAME --reason WHY",
-    )
-    return joined(servers, _steps(plan), _notes(plan))
+            Cell(server.name, strong=True),
+            Cell(server.project),
+            Cell(server.status, GOOD if server.status == "ACTIVE" else OFF),
+            Cell(server.host),
+            Cell(", ".join(server.addresses)),
+            Cell(", ".join(server.floating_ips) or None),
+            *([Cell(server.flavor or None), Cell(server.image or None)] if made_of else []),
+        ]
+        for server in plan.servers
+    ]
+    return render(title, columns, rows, note=note)
 
 
 def _steps(plan: Plan) -> Display:
@@ -83,7 +99,7 @@ def _steps(plan: Plan) -> Display:
             Cell(step.changes),
             Cell(step.undo, None) if step.undo else Cell(f"irreversible: {step.cost}" if step.cost else None, WARN),
         ]
-        for number, step in enumerate(plan.steps, 1)
+        for number, step in enumerate(sorted(plan.steps, key=lambda step: PHASES.index(step.phase)), 1)
     ]
     counts = Counter(step.changes for step in plan.steps)
     note = ", ".join(f"{number} change {what}" for what, number in sorted(counts.items()))
@@ -93,11 +109,14 @@ def _steps(plan: Plan) -> Display:
 
 def _notes(plan: Plan) -> Display:
     rows = [[Cell(note.object, strong=True), Cell(note.text)] for note in plan.notes]
-    return render("Carried differently, or not", [Column("object"), Column("what and why")], rows)
+    title = "Carried differently, or not" if plan.kind in _OF_SERVERS else "What becomes of it, and why"
+    return render(title, [Column("object"), Column("what and why")], rows)
 
 
 def show_nodes(nodes: Iterable[NodeState]) -> Display:
-    """Nodes as their devices describe them."""
+    """Nodes as their devices describe them; who does not answer is told if somebody does not."""
+    known = tuple(nodes)
+    silent = any(one.problems for one in known)
     rows = [
         [
             Cell(one.node, strong=True),
@@ -110,9 +129,9 @@ def show_nodes(nodes: Iterable[NodeState]) -> Display:
             Cell(None if one.vlan is None else str(one.vlan)),
             Cell(" ".join((one.fuel, one.fuel_name)).strip() or None),
             Cell(one.serial or None),
-            Cell(" ".join(one.problems) or None, BAD if one.problems else None),
+            *([Cell(" ".join(one.problems) or None, BAD if one.problems else None)] if silent else []),
         ]
-        for one in nodes
+        for one in known
     ]
     columns = [
         Column("node"),
@@ -125,19 +144,21 @@ def show_nodes(nodes: Iterable[NodeState]) -> Display:
         Column("VLAN", kind="number"),
         Column("in Fuel"),
         Column("serial", kind="id"),
-        Column("no answer from", kind="prose"),
+        *([Column("no answer from", kind="prose")] if silent else []),
     ]
     return render(f"Nodes ({len(rows)})", columns, rows)
 
 
 def show_approval(approval: Approval, run: Run) -> Display:
     """Who approved, when and why; and whether approver and operator are the same person."""
-    same = approval.approved_by == run.operator and approval.second in ("", run.operator)
+    against = doubt(approval, run.operator)
+    same = against == "BY THE OPERATOR"
+    typed = f"{approval.account}: {against}" if against and not same else approval.account
     rows = [
         [Cell("plan"), Cell(approval.plan_hash)],
-        [Cell("approved by"), Cell(approval.approved_by, WARN if same else GOOD, strong=True)],
+        [Cell("approved by"), Cell(approval.approved_by, WARN if against else GOOD, strong=True)],
         [Cell("second person"), Cell(approval.second or None)],
-        [Cell("typed by"), Cell(approval.account or None)],
+        [Cell("typed by"), Cell(typed or None, WARN if against and not same else None)],
         [Cell("run by"), Cell(run.operator + (" (the same person)" if same else ""))],
         [Cell("approved at"), Cell(_moment(approval.approved_at))],
         [Cell("reason"), Cell(approval.reason)],
@@ -173,7 +194,7 @@ def _words(value: Any) -> str:
 def show_report(report: Report | None) -> Display:
     """What became of each server, with downtime beside the clouds' own times."""
     if report is None:
-        return render("Result: this notebook only reads", [Column("")], [])
+        return heading("Result: this notebook only reads")
     rows = [
         [
             Cell(server.result, _RESULT_TONES.get(server.result, WARN)),
@@ -204,7 +225,8 @@ def show_report(report: Report | None) -> Display:
     title = f"Result: {report.verified} of {_count(report.steps, 'step')} done and verified"
     if report.failed:
         title += f", {report.failed} failed"
-    shown = render(title, columns, rows, note=" ".join(report.left))
+    note = " ".join(report.left)
+    shown = render(title, columns, rows, note=note) if rows or not report.objects else heading(title, note)
     return joined(shown, _objects(report)) if report.objects else shown
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from pumphouse.inventory import Inventory
 from pumphouse.notebook.display import tone_of
-from pumphouse.notebook.html import GOOD, NOTE, Cell, Column, Display, joined, render
+from pumphouse.notebook.html import BAD, GOOD, NOTE, WARN, Cell, Column, Display, joined, render
+from pumphouse.session.looking import Seen, Unreached
 
 #: Table -> columns that name its objects on both sides.
 _NAMED: dict[str, tuple[str, ...]] = {
@@ -27,11 +28,36 @@ _SHOWN = 6
 _CELLS = 12
 
 
-def show_sides(inventory: Inventory) -> Display:
+def show_sides(seen: Inventory | Seen) -> Display:
     """What each cloud holds of each kind, and which names only one of them has (read only).
 
-    Keypairs are left out: a current cloud shows them to their owners alone.
+    Keypairs are left out: a current cloud shows them to their owners alone. Of a cloud that could not be read it is
+    said why, and what to do.
     """
+    if isinstance(seen, Inventory):
+        return _both(seen)
+    parts = [show_unreached(seen.unreached, instead=True)] if seen.unreached else []
+    return joined(*parts, *([_both(seen.inventory)] if seen.inventory is not None else []))
+
+
+def show_unreached(clouds: Sequence[Unreached], *, instead: bool = False) -> Display:
+    """Clouds that could not be read: why, and what to do.
+
+    :param instead: what is shown instead follows, so that it is said how old that is.
+    """
+    columns = [Column("cloud"), Column("why", kind="prose"), Column("what to do", kind="prose")]
+    rows = [
+        [Cell(f"{one.side} ({one.cloud})", BAD, strong=True), Cell(one.why), Cell(one.remedy or None)] for one in clouds
+    ]
+    if instead:
+        columns.append(Column("shown of it", kind="word"))
+        for row, one in zip(rows, clouds, strict=True):
+            seen = "nothing" if one.seen_at is None else f"as it was {one.seen_at:%Y-%m-%d %H:%M} UTC"
+            row.append(Cell(seen, WARN))
+    return render("Not reached: the rest of this notebook works without", columns, rows)
+
+
+def _both(inventory: Inventory) -> Display:
     rows, sides = [], _sides(inventory)
     for table, names in _NAMED.items():
         old, new = (_names(inventory.table(table, side), names) if side in sides else [] for side in _BOTH)
@@ -62,8 +88,11 @@ def show_sides(inventory: Inventory) -> Display:
     return render("Both clouds side by side", columns, rows)
 
 
-def show_map(inventory: Inventory) -> Display:
+def show_map(seen: Inventory | Seen) -> Display:
     """The hosts of both clouds: what they hold and how full they are (read only)."""
+    inventory = seen if isinstance(seen, Inventory) else seen.inventory
+    if inventory is None:
+        return render("Hosts: nothing was ever read of the source", [Column("")], [])
     return joined(*(_side_map(inventory, side) for side in _sides(inventory)))
 
 

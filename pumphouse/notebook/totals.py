@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,15 @@ from pumphouse.findings import Finding
 from pumphouse.notebook.display import MIB
 from pumphouse.plan.states import treatment
 
+#: Tells of images (ids) which ones are copied for servers that boot from them: id -> bytes.
+CopiedBytes = Callable[[Iterable[str]], Mapping[str, int]]
+
 
 @dataclass(frozen=True)
 class Totals:
-    """What some servers add up to. Images count once each; ``unsized`` servers have a flavor that was deleted."""
+    """What some servers add up to. Images count once each, those that they boot with too, as far as they are known;
+    ``unsized`` servers have a flavor that was deleted.
+    """
 
     servers: int
     vcpus: int
@@ -27,24 +32,31 @@ class Totals:
     unsized: int
 
     @classmethod
-    def of(cls, servers: pd.DataFrame) -> Totals:
-        """The totals of these rows of a servers table."""
+    def of(cls, servers: pd.DataFrame, copied: CopiedBytes | None = None) -> Totals:
+        """The totals of these rows of a servers table.
+
+        :param copied: tells of images (ids) what is copied for them; without it the table's own images count.
+        """
         images = servers.dropna(subset=["image_id"]).drop_duplicates("image_id")
+        sizes = list(images["image_size_bytes"].dropna())
+        if copied is not None:
+            sizes = list(copied(map(str, images["image_id"])).values())
         return cls(
             servers=len(servers),
             vcpus=int(servers["vcpus"].sum()),
             ram_mib=int(servers["ram_mib"].sum()),
             disk_gib=int(servers["disk_gib"].sum() + servers["ephemeral_gib"].sum()),
-            images=len(images),
-            image_bytes=int(images["image_size_bytes"].sum()),
+            images=len(images) if copied is None else len(sizes),
+            image_bytes=int(sum(sizes)),
             unsized=int(servers["vcpus"].isna().sum()),
         )
 
     def __str__(self) -> str:
+        images = f"{self.images:,} {'image' if self.images == 1 else 'images'}"
         text = (
             f"{self.servers:,} {'server' if self.servers == 1 else 'servers'} · {self.vcpus:,} vCPU"
             f" · {self.ram_mib:,} MiB RAM · {self.disk_gib:,} GiB disk"
-            f" · {self.image_bytes / MIB:,.1f} MiB in {self.images:,} {'image' if self.images == 1 else 'images'}"
+            f" · {self.image_bytes / MIB:,.1f} MiB in {images} to copy"
         )
         return text + (f" · {self.unsized} of unknown size" if self.unsized else "")
 

@@ -4,54 +4,68 @@ function render({ model, el }) {
   list.className = "ph-tree";
   el.appendChild(list);
   const open = new Set();
+  const places = new Map(); // group's key -> its elements; what is there already is changed, never made anew
 
-  function box(text, key, member, total, chosen) {
+  function box(text, key, member) {
     const label = document.createElement("label");
     const input = document.createElement("input");
     input.type = "checkbox";
-    input.checked = total > 0 && chosen === total;
-    input.indeterminate = chosen > 0 && chosen < total;
     input.addEventListener("change", () => model.send({ kind: "toggle", key, member, on: input.checked }));
     input.addEventListener("click", (event) => event.stopPropagation());
     label.append(input, document.createTextNode(" " + text));
     label.addEventListener("click", (event) => event.stopPropagation());
-    return label;
+    return { label, input };
+  }
+
+  function made(group) {
+    const details = document.createElement("details");
+    const summary = document.createElement("summary");
+    const { label, input } = box(group.label, group.key, null);
+    const count = document.createElement("span");
+    count.className = "ph-tree-count";
+    summary.append(label, count);
+    details.append(summary);
+    details.addEventListener("toggle", () => {
+      if (details.open === open.has(group.key)) return;
+      if (details.open) open.add(group.key);
+      else open.delete(group.key);
+      model.send({ kind: "open", keys: [...open] });
+    });
+    list.append(details);
+    return { details, summary, input, count, inside: new Map() };
+  }
+
+  function fill(place, key, members) {
+    const same = members.length === place.inside.size && members.every((one) => place.inside.has(one.id));
+    if (!same) {
+      place.inside = new Map();
+      const rows = members.map((one) => {
+        const row = document.createElement("div");
+        row.className = "ph-tree-member";
+        const { label, input } = box(one.label, key, one.id);
+        place.inside.set(one.id, input);
+        row.append(label);
+        return row;
+      });
+      place.details.replaceChildren(place.summary, ...rows);
+    }
+    for (const one of members) place.inside.get(one.id).checked = one.chosen;
   }
 
   function draw() {
-    const focused = list.contains(document.activeElement) ? document.activeElement.dataset.place : null;
     const members = model.get("members");
-    const rows = model.get("groups").map((group) => {
-      const details = document.createElement("details");
-      const summary = document.createElement("summary");
-      details.open = open.has(group.key);
-      summary.append(box(group.label, group.key, null, group.total, group.chosen));
-      const count = document.createElement("span");
-      count.className = "ph-tree-count";
-      count.textContent = ` ${group.chosen} of ${group.total} chosen · ${group.sizes}`;
-      summary.append(count);
-      details.append(summary);
-      details.addEventListener("toggle", () => {
-        if (details.open === open.has(group.key)) return;
-        if (details.open) open.add(group.key);
-        else open.delete(group.key);
-        model.send({ kind: "open", keys: [...open] });
-      });
-      for (const one of open.has(group.key) ? members[group.key] || [] : []) {
-        const row = document.createElement("div");
-        row.className = "ph-tree-member";
-        row.append(box(one.label, group.key, one.id, 1, one.chosen ? 1 : 0));
-        details.append(row);
-      }
-      return details;
-    });
-    list.replaceChildren(...rows);
-    list.querySelectorAll("input, summary").forEach((node, place) => (node.dataset.place = String(place)));
-    if (focused !== null) list.querySelector(`[data-place="${focused}"]`)?.focus({ preventScroll: true });
+    for (const group of model.get("groups")) {
+      if (!places.has(group.key)) places.set(group.key, made(group));
+      const place = places.get(group.key);
+      place.input.checked = group.total > 0 && group.chosen === group.total;
+      place.input.indeterminate = group.chosen > 0 && group.chosen < group.total;
+      place.count.textContent = ` ${group.chosen} of ${group.total} chosen · ${group.sizes}`;
+      fill(place, group.key, (open.has(group.key) && members[group.key]) || []);
+    }
   }
 
   draw();
-  model.on("change:groups change:members", draw);
+  model.on("change", draw);
 }
 
 export default { render };

@@ -24,9 +24,13 @@ class Group:
 
 
 class OwnKeys(anywidget.AnyWidget):
-    """Shows nothing: put into a VBox, it keeps JupyterLab's shortcuts out of it."""
+    """Shows nothing: put into a VBox, it keeps JupyterLab's shortcuts out of it, and Escape leads to the cell.
+
+    :param table: what screen readers call the grid in the box; DataTables drops its caption at every update.
+    """
 
     _esm = _HERE / "keys.js"
+    table = traitlets.Unicode("").tag(sync=True)
 
 
 class Tree(anywidget.AnyWidget):

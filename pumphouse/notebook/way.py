@@ -47,10 +47,11 @@ class Page:
 
 @dataclass(frozen=True)
 class Next:
-    """What to do next, in which notebook (empty: none), and why."""
+    """What to do next, in which notebook (empty: none, then ``title`` says what), and why."""
 
     notebook: str
     words: str
+    title: str = "nothing"
 
 
 def show_way(run: Run, *, folder: str | Path = ".", now: datetime | None = None) -> Display:
@@ -109,6 +110,10 @@ def next_step(run: Run, pages: Sequence[Page], now: datetime) -> Next:
         plan = waiting[-1]
         words = f"{_named(plan)} waits for approval: its gate has a form, or `pumphouse approve {plan.hash[:12]}`."
         return Next(_carrier(journal, plan, pages), words)
+    if run.unreached:
+        down = " and ".join(f"the {cloud.side} ({cloud.name})" for cloud in run.unreached)
+        words = f"{down} cannot be reached: do what stands above, then run this notebook again."
+        return Next("", words, "reach both clouds")
     moved, ready_at = _moved(journal, plans, timedelta(seconds=run.site.hold_s))
     if moved and ready_at <= now:
         return Next(_begins(pages, "04-"), f"{moved} moved servers have served for the hold: their sources can go.")
@@ -172,7 +177,7 @@ def ago(moment: datetime, now: datetime) -> str:
 
 
 def _next_row(pages: Sequence[Page], sensible: Next) -> list[Cell]:
-    title = next((page.title for page in pages if page.file == sensible.notebook), "nothing")
+    title = next((page.title for page in pages if page.file == sensible.notebook), sensible.title)
     return [Cell(title, BUSY, strong=True, notebook=sensible.notebook), Cell(sensible.words)]
 
 

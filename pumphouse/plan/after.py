@@ -327,3 +327,18 @@ def finalised(journal: Journal) -> set[str]:
             if key.startswith("delete-source:") and state.state in ("done", "verified"):
                 gone.add(key.partition(":")[2])
     return gone
+
+
+def cut_over_by(journal: Journal) -> dict[str, tuple[str, bool]]:
+    """Server id -> hash of the move plan that has begun to cut it over and was not rolled back; whether it serves there
+    (read only).
+    """
+    found = {}
+    for document in journal.plan_documents(kind="move", states=("started", "finished")):
+        plan = Plan.from_document(document)
+        states = journal.step_states(plan.hash)
+        for server in plan.servers:
+            if states.get(f"stop:{server.id}", StepState()).in_effect:
+                settled = states.get(f"settle:{server.id}", StepState()).state == "verified"
+                found[server.id] = (plan.hash, settled)
+    return found

@@ -21,7 +21,8 @@ def add_flavor(draft: Draft, server: Server) -> str | None:
         draft.block(
             "flavor-missing",
             f"server {server.name}",
-            f"its flavor {server.flavor_id} was deleted in the source, so that its size is unknown.",
+            f"its flavor {server.flavor_id or '(Nova tells none)'} was deleted in the source, so that its size is "
+            f"unknown.",
             "leave the server out, or make a flavor of that id again in the source.",
         )
         return None
@@ -70,7 +71,9 @@ def _place(draft: Draft, flavor: Flavor) -> tuple[str, str] | None:
     """Id and name at the destination; None when what is there is in the way and site.yaml says to refuse."""
     there = draft.destination
     same_id = next((f for f in there.flavors if f.id == flavor.id), None)
-    same_name = next((f for f in there.flavors if f.name == flavor.name and f.id != flavor.id), None)
+    # the databases of most clouds take names that differ in case for one
+    alike = [f for f in there.flavors if f.name.casefold() == flavor.name.casefold() and f.id != flavor.id]
+    same_name = next((f for f in alike if f.name == flavor.name), next(iter(alike), None))
     if same_id is not None and same_id.name == flavor.name and _alike(flavor, same_id):
         return flavor.id, flavor.name
     if same_id is None and same_name is None:
@@ -82,7 +85,7 @@ def _place(draft: Draft, flavor: Flavor) -> tuple[str, str] | None:
                 label, f"is not made: {there.facts.cloud} has an equal one of that name, {same_name.id}, which is used"
             )
         )
-        return same_name.id, flavor.name
+        return same_name.id, same_name.name
     if policy == "rename":
         return _renamed(draft, flavor, taken=same_id is not None)
     if same_id is not None:

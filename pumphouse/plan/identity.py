@@ -82,6 +82,10 @@ def add_people(draft: Draft, project: Project) -> None:
         if reason is not None:
             draft.notes.append(Note(f"user {user.name}", f"is not carried, nor its roles: it is {reason}"))
             continue
+        if draft.source.role(assignment.role_id) is None:
+            what = f"holds role {assignment.role_id} in {project.name}, which Keystone no longer has: it is not carried"
+            draft.notes.append(Note(f"user {user.name}", what))
+            continue
         _assignment(draft, project, user, assignment.role_id)
 
 
@@ -205,7 +209,8 @@ def acting(draft: Draft, server: Server) -> tuple[dict[str, Any], tuple[str, ...
     """Who boots this server (parameters for ``Context.acting``) and the steps that this needs."""
     user = draft.source.user(server.user_id)
     name = user.name if user else server.user_id
-    roles = [a.role_id for a in draft.source.assignments_of(server.project_id) if a.user_id == server.user_id]
+    held = (a.role_id for a in draft.source.assignments_of(server.project_id) if a.user_id == server.user_id)
+    roles = [role for role in held if draft.source.role(role) is not None]
     base = {"user_id": server.user_id, "user_name": name, "project_id": server.project_id}
     reason, place = None, None
     if user is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from pumphouse.inventory import Snapshot
 from pumphouse.model import MARKER, Image, Server
 from pumphouse.plan.draft import Draft
 from pumphouse.plan.model import Note
@@ -71,7 +73,7 @@ def _is_empty(draft: Draft, image: Image, label: str) -> bool:
 
 
 def _image_step(draft: Draft, key: str, image: Image, server: Server) -> None:
-    first = twin_of(draft, image)
+    first = twin_of(draft.source, image)
     if first is not None:
         add_image(draft, first.id, server)
         draft.notes.append(
@@ -124,19 +126,42 @@ def _image_step(draft: Draft, key: str, image: Image, server: Server) -> None:
     if first is not None:
         params["twin_id"] = first.id
         title = f"image {image.name} (the copy of {first.id})"
-    elif not _is_there(draft, image):
+    elif not _is_there(draft.destination, image):
         draft.copy_bytes += image.size_bytes or 0
     draft.add(key, title=title, needs=tuple(needs), params=params, undo="deleted, if pumphouse made it")
 
 
-def twin_of(draft: Draft, image: Image) -> Image | None:
+def to_copy(source: Snapshot, destination: Snapshot | None, image_ids: Iterable[str]) -> dict[str, int]:
+    """Image id -> bytes of what is copied for servers that boot from these images, kernels and ramdisks included: what
+    a plan of them adds up to. One that is there, or gone, is not copied; equal ones are copied once.
+    """
+    found: dict[str, int] = {}
+    seen: set[str] = set()
+    left = list(image_ids)
+    while left:
+        image = source.image(left.pop())
+        if image is None or image.id in seen:
+            continue
+        seen.add(image.id)
+        left += [part for name in PARTS if (part := image.properties.get(name))]
+        first = twin_of(source, image)
+        if first is not None:
+            left.append(first.id)
+        elif destination is None or not _is_there(destination, image):
+            found[image.id] = image.size_bytes or 0
+    return found
+
+
+def twin_of(source: Snapshot, image: Image) -> Image | None:
     """The image of the source, first by id, that equals this one in content and record; None: it is the first.
 
     The choice is the same for every plan, so that all plans share one copy.
     """
     if not image.checksum or image.status != "active":
         return None
-    equal = [other for other in draft.source.images if other.status == "active" and _record(other) == _record(image)]
+    record = _record(image)
+    alike = [other for other in source.images if (other.checksum, other.status) == (image.checksum, "active")]
+    equal = [other for other in alike if _record(other) == record]
     first = min(equal, key=lambda other: other.id)
     return first if first.id != image.id else None
 
@@ -207,10 +232,10 @@ def _say_what_is_odd(draft: Draft, image: Image, first: Image | None) -> None:
         )
 
 
-def _is_there(draft: Draft, image: Image) -> bool:
+def _is_there(destination: Snapshot, image: Image) -> bool:
     return any(
         there.status == "active" and image.checksum and there.checksum == image.checksum
-        for there in draft.destination.images
+        for there in destination.images
         if there.id == image.id or there.properties.get(MARKER) == image.id
     )
 
@@ -230,7 +255,7 @@ def _users(draft: Draft, image: Image) -> set[str]:
 
 
 def _first_id(draft: Draft, image: Image) -> str:
-    first = twin_of(draft, image)
+    first = twin_of(draft.source, image)
     return image.id if first is None else first.id
 
 

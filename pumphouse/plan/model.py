@@ -17,7 +17,7 @@ PLAN_SCHEMA = 1
 #: Phases in the order in which they run: those of servers, those of hardware (see :mod:`pumphouse.plan.hardware`).
 PHASES = (
     "prepare", "cutover", "finalise",
-    "evacuate", "archive", "release", "discover", "create", "install", "prove", "retire",
+    "evacuate", "archive", "release", "create", "discover", "install", "prove", "retire",
     "undo",
 )  # fmt: skip
 

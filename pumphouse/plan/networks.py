@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pumphouse.clouds.network_api import NovaNetwork
 from pumphouse.inventory import Snapshot
-from pumphouse.model import Network, Server
+from pumphouse.model import Address, Network, Server
 from pumphouse.plan.addresses import addresses, free_slice, inside
 from pumphouse.plan.draft import Draft
 from pumphouse.plan.model import Note
@@ -31,36 +31,47 @@ class Slice:
     reserve: tuple[str, ...]
 
 
-def source_network(draft: Draft, label: str, server: Server) -> Network | None:
-    """The source's network of that label; None, and a finding, when there is not exactly one."""
-    networks = [n for n in draft.source.networks if n.name == label]
+def networks_at(source: Snapshot, fixed: Address) -> list[Network]:
+    """The source's networks that an address can be of: those of its label, or of these the ones with room for it.
+
+    nova-network takes one label for several networks, tells servers' networks by label alone, and renames none.
+    """
+    named = [network for network in source.networks if network.name == fixed.network]
+    return named if len(named) < 2 else [network for network in named if inside(fixed.address, network.cidr)]
+
+
+def source_network(draft: Draft, fixed: Address, server: Server) -> Network | None:
+    """The source's network that an address is of; None, and a finding, when there is not exactly one."""
+    networks = networks_at(draft.source, fixed)
     if len(networks) == 1:
         return networks[0]
     draft.block(
         "network-unknown",
         f"server {server.name}",
-        f"its network {label} is {'not known' if not networks else 'ambiguous'} in the source.",
-        "rename networks so that each label is used once.",
+        f"its network {fixed.network} is {'not known' if not networks else 'ambiguous'} in the source.",
+        "correct the labels or CIDRs of the networks in Nova's database, then take the inventory again.",
     )
     return None
 
 
-def add_network(draft: Draft, label: str, server: Server) -> str | None:
-    """The network that stands for the source's of that label; None when it is not known."""
-    network = source_network(draft, label, server)
+def add_network(draft: Draft, fixed: Address, server: Server) -> str | None:
+    """The network that stands for the one that an address is of in the source; None when that is not known."""
+    network = source_network(draft, fixed, server)
     if network is None:
         return None
-    key = f"network:{network.id}"
+    key, label = f"network:{network.id}", network.name
     if key in draft.steps:
         return key
-    name = draft.site.networks.get(label, label)
+    mapped = draft.site.networks.get(network.id, draft.site.networks.get(label))
+    name = mapped or label
+    _check_same_name(draft, network, name)
     existing = [n for n in draft.destination.networks if n.name == name and not n.external]
     owner = network.project_id if f"project:{network.project_id}" in draft.steps else None
     provider = draft.site.provider.get(label)
     part: Slice | None = None
     if existing:
         _check_existing(draft, network, existing, provider)
-    elif label in draft.site.networks:
+    elif mapped:
         draft.block(
             "network-missing",
             f"network {label}",
@@ -100,6 +111,19 @@ def add_network(draft: Draft, label: str, server: Server) -> str | None:
         },
         undo="deleted, if pumphouse made it",
     )
+
+
+def _check_same_name(draft: Draft, network: Network, name: str) -> None:
+    for step in draft.steps.values():
+        if step.kind == "network" and step.params["name"] == name:
+            draft.block(
+                "network-ambiguous",
+                f"network {network.name}",
+                f"({network.cidr}) and {step.params['cidr']}, of label {step.params['source_name']}, would both be "
+                f"{name} at {draft.destination.facts.cloud}.",
+                f"make a network for one of them there and map that one by its id ({network.id} or "
+                f"{step.params['source_id']}) in destination.networks of site.yaml.",
+            )
 
 
 def gateway_is_sources(draft: Draft, network: Network) -> bool:

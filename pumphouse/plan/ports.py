@@ -5,7 +5,7 @@ from __future__ import annotations
 from pumphouse.model import Address, FloatingIp, Network, Project, Server
 from pumphouse.plan.draft import Draft
 from pumphouse.plan.model import Note
-from pumphouse.plan.networks import add_network, gateway_is_sources
+from pumphouse.plan.networks import add_network, gateway_is_sources, networks_at
 from pumphouse.plan.nova_network import add_fixed_ip, is_nova, operator_needs, pool_of
 
 #: The addresses of one interface, the first one first.
@@ -27,13 +27,13 @@ def nics(server: Server) -> tuple[Nic, ...]:
 
 def networks_of(draft: Draft, server: Server) -> tuple[Network, ...]:
     """The source's networks that the server is on."""
-    labels = {address.network for address in fixed_ips(server)}
-    return tuple(network for network in draft.source.networks if network.name in labels)
+    ids = {network.id for address in fixed_ips(server) for network in networks_at(draft.source, address)}
+    return tuple(network for network in draft.source.networks if network.id in ids)
 
 
 def add_port(draft: Draft, server: Server, nic: Nic, groups: list[str]) -> str | None:
     """The port that holds one interface of the server; None when its network is not known."""
-    network = add_network(draft, nic[0].network, server)
+    network = add_network(draft, nic[0], server)
     if network is None:
         return None
     address, name = nic[0].address, port_name(server)
@@ -119,7 +119,7 @@ def _floating(draft: Draft, server: Server, floating: FloatingIp, stop: str) -> 
             "take the inventory again; if it stays so, associate it anew in the source.",
         )
         return None
-    key = add_network(draft, fixed.network, server)
+    key = add_network(draft, fixed, server)
     network = draft.source.network(draft.steps[key].params["source_id"]) if key else None
     if key is None or network is None:
         return None

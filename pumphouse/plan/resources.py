@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from pumphouse.model import Server
+from pumphouse.model import Keypair, Server
 from pumphouse.plan.draft import Draft
 from pumphouse.plan.model import Note
+
+#: What Nova takes as the name of a keypair from Folsom on (below microversion 2.92).
+KEYPAIR_NAME = re.compile(r"[_\- a-zA-Z0-9]{1,255}")
 
 
 def add_keypair(
@@ -58,8 +62,8 @@ def add_other_keypairs(draft: Draft) -> None:
         user_id, name = step.params["source_id"], step.params["name"]
         granted = [s for s in draft.steps.values() if s.kind == "assignment" and s.params["user_id"] == user_id]
         for found in draft.source.keypairs_of(user_id):
-            if found.type != "ssh" or (older and not step.params["enabled"]):
-                why = "its user is disabled, and only it could import it" if found.type == "ssh" else "it is no SSH key"
+            why = _unfit(found, only_its_user_could=older and not step.params["enabled"])
+            if why:
                 draft.notes.append(Note(f"keypair {found.name} of {name}", f"is not carried: {why}"))
                 continue
             project_id = granted[0].params["project_id"]
@@ -71,3 +75,11 @@ def add_other_keypairs(draft: Draft) -> None:
                 params={**acting, "name": found.name, "public_key": found.public_key},
                 undo="deleted, if pumphouse imported it",
             )
+
+
+def _unfit(found: Keypair, *, only_its_user_could: bool) -> str:
+    if found.type != "ssh":
+        return "it is no SSH key"
+    if not KEYPAIR_NAME.fullmatch(found.name):
+        return "Nova takes only letters, digits, blank, - and _ in such names since 2012"
+    return "its user is disabled, and only it could import it" if only_its_user_could else ""

@@ -170,14 +170,23 @@ def _check_state(draft: Draft, server: Server, image_id: str | None) -> bool:
             f"({server.id}) has a copy at {draft.destination.facts.cloud} already, {moved[0]}.",
             "leave it out; go on with the plan that moved it, or roll that back first.",
         )
-    down = [
-        s for s in draft.source.services if s.binary == "nova-compute" and s.host == server.host and s.state != "up"
-    ]
-    if down and server.status == "ACTIVE":
-        draft.block(
-            "host-down",
-            label,
-            f"({server.id}) is on {server.host}, whose nova-compute is down: a stop would never end.",
-            "bring the host's nova-compute back, or evacuate the server first.",
-        )
+    _check_host(draft, server)
     return fate.moves
+
+
+def _check_host(draft: Draft, server: Server) -> None:
+    """Say that nobody would carry out a stop."""
+    states = {service.host: service.state for service in draft.source.services if service.binary == "nova-compute"}
+    if server.status != "ACTIVE" or not states or states.get(server.host or "") == "up":
+        return
+    where = f"is on {server.host}, whose nova-compute is down"
+    if server.host not in states:
+        where = f"is on {server.host}, where Nova knows of no nova-compute" if server.host else "is on no host"
+    draft.block(
+        "host-down",
+        f"server {server.name}",
+        f"({server.id}) {where}: a stop would never end.",
+        "bring the host's nova-compute back, or evacuate the server first."
+        if server.host in states
+        else "find its guest and correct its host in Nova's database; or leave the server out.",
+    )

@@ -1,4 +1,4 @@
-"""What becomes of a server in each of Nova's states: one table, which the README shows.
+"""What becomes of a server in each of Nova's states: one table, which doc/moving.md shows.
 
 A server is rebuilt from its image, so what it holds in RAM is lost. A source that is paused, suspended or shelved
 answers nobody already: it is left exactly as it is and locked, so that a roll back finds what it holds.

@@ -347,11 +347,11 @@ def _ending(manager: _Manager, execution: Execution, problem: BaseException | No
             return Ending("timeout", f"{where}: {stop.reason}.{killed}", number)
         return Ending("signal", f"{where}: stopped by {stop.reason}.{killed}", number)
     if manager.error is not None:
-        name, value = manager.error.ename, " ".join(str(manager.error.evalue).split())
+        name, value = manager.error.ename, _summary(manager.error.ename, str(manager.error.evalue))
         if name == "SystemExit":
             return Ending("cell-error", f"{where}: left the notebook early with sys.exit({value}).", number, name)
         said = _REFUSALS.get(name, name)
-        return Ending("cell-error", f"{where}: {said}: {value[:600]}", number, name)
+        return Ending("cell-error", f"{where}: {said}: {_cut(value, 600)}", number, name)
     if isinstance(problem, DeadKernelError):
         last = f" It last said: {manager.kernel_said}" if manager.kernel_said else ""
         return Ending("kernel-died", f"{where}: the kernel died.{last}", number)
@@ -362,6 +362,19 @@ def _ending(manager: _Manager, execution: Execution, problem: BaseException | No
     if isinstance(problem, RunbookError):
         return Ending("engine", f"{where}: {problem}", number)
     return Ending("engine", f"{where}: {type(problem).__name__}: {' '.join(str(problem).split())[:600]}", number)
+
+
+def _summary(name: str, said: str) -> str:
+    """What a cell's error said, in one line; of a check's findings their codes and objects: others tell the rest."""
+    head, *lines = said.splitlines() or [""]
+    objects = [line.strip(" -").partition(": ")[0] for line in lines if line.startswith("  - [")]
+    if name == "ChecksFailed" and objects:
+        return f"{head} {'; '.join(objects)}."
+    return " ".join(said.split())
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _with_own_loop(work: Callable[[], Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -106,9 +107,15 @@ def _cloud_files(site: Site | None) -> list[Path]:
 
 def _load(file: Path) -> Any:
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        return _parsed(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str) -> Any:
+    """A file's content, for reading only: it is asked for many times a cell, and hardly ever another one."""
+    return yaml.safe_load(text)
 
 
 def _secret_values(node: Any) -> Iterator[str]:

@@ -145,7 +145,10 @@ def state_words(state: Mapping[str, Any]) -> str:
 
 
 def _approval(approval: Mapping[str, Any]) -> str:
-    flags = ["before the start" if approval.get("before_start") else "AFTER the start"]
+    if approval.get("before_start"):
+        flags = ["before the start"]
+    else:
+        flags = ["before the first change" if approval.get("before_change") else "NOT BEFORE THE FIRST CHANGE"]
     same = "BY THE OPERATOR" if approval.get("same_person") else "not the operator"
     flags.append("FROM THE OPERATOR'S ACCOUNT" if same.islower() and approval.get("same_account") else same)
     ticket = f", ticket {approval['ticket']}" if approval.get("ticket") else ""

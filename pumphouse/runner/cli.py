@@ -17,7 +17,7 @@ from pumphouse.errors import ParameterError, RunbookError
 from pumphouse.lint import lint_paths
 from pumphouse.records.engine import Progress
 from pumphouse.runner.execute import run_notebook
-from pumphouse.runner.options import RESULT_COLOURS, json_option, one_paragraph, site_option
+from pumphouse.runner.options import RESULT_COLOURS, json_option, one_paragraph, print_findings, site_option
 from pumphouse.runner.outcome import EXIT_FAILED, EXIT_OK, RunOutcome
 from pumphouse.runner.parameters import CommandLineText
 from pumphouse.runner.sequence import run_runbook
@@ -27,7 +27,12 @@ from pumphouse.site import load_site
 @click.command("run")
 @click.argument("what", metavar="RUNBOOK_OR_NOTEBOOK")
 @click.option(
-    "-p", "--parameter", "given", multiple=True, metavar="NAME=VALUE", help="A parameter; JSON, else text. Repeatable."
+    "-p",
+    "--parameter",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter: JSON, else text; a list also as a,b or @FILE (an order that a picker kept). Repeatable.",
 )
 @site_option
 @click.option("--timeout", "cell_timeout_s", type=click.IntRange(min=1), metavar="SECONDS", help="Limit for one cell.")
@@ -157,5 +162,6 @@ def _print_outcome(outcome: RunOutcome) -> None:
     result = click.style(outcome.result, fg=RESULT_COLOURS[outcome.result], bold=True)
     click.echo(f"{outcome.notebook}: {result}. {outcome.detail}".rstrip())
     for run in outcome.steps or (outcome,):
+        print_findings(run.findings)
         if run.record is not None or run.location:
             click.echo(f"  record: {run.record or run.location}")

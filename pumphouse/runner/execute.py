@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any
 import papermill
 
 from pumphouse.errors import ParameterError, PumphouseError
+from pumphouse.findings import Finding, blocking, ordered
 from pumphouse.journal import Journal
 from pumphouse.records import sheet as sheets
 from pumphouse.records.engine import Ending, Execution, NotebookStopped, Progress, conclude_from_ending
@@ -28,6 +30,7 @@ from pumphouse.runner.template import OPERATOR_PARAMETER, SITE_PARAMETER, Loaded
 from pumphouse.session.closing import Closing
 from pumphouse.session.recover import recover_lost_runs
 from pumphouse.session.run import RUN_ID_VARIABLE
+from pumphouse.session.story import CHECK
 from pumphouse.site import Site
 
 Reporter = Callable[[Progress], None]
@@ -68,7 +71,7 @@ def run_notebook(
     who = checked.get(OPERATOR_PARAMETER) or operator or sheets.current_operator()
     if OPERATOR_PARAMETER in template.parameters:
         checked[OPERATOR_PARAMETER] = who  # the session in the kernel must name the same person as the journal
-    book = journal or Journal.open(site.journal_url)
+    book = journal or open_journal(site, reporter)
     try:
         recover_lost_runs(book, site, signer)
         started_at = datetime.now(UTC)
@@ -90,6 +93,21 @@ def run_notebook(
     finally:
         if journal is None:
             book.close()
+
+
+def open_journal(site: Site, reporter: Reporter | None) -> Journal:
+    """The site's journal for a whole run; that it is gone for a while is told to the reporter, else on standard error.
+
+    :raises JournalError: when it cannot be opened.
+    """
+
+    def tell(line: str) -> None:
+        if reporter is None:
+            sys.stderr.write(f"{line}\n")
+        else:
+            reporter(Progress(0, 0, "", "output", text=line))
+
+    return Journal.open(site.journal_url, outage_s=site.outage_s, notice=tell)
 
 
 @dataclass
@@ -184,7 +202,18 @@ class _Job:
             started_at=self.sheet.started_at,
             ended_at=self.sheet.ended_at or datetime.now(UTC),
             location=f"{self.site.records_url}/{self.record.name}" if self._is_in_bucket(problem) else "",
+            findings=self._refused_by() if self.sheet.result == sheets.REFUSED else (),
         )
+
+    def _refused_by(self) -> tuple[Finding, ...]:
+        """What the last check of a refused run found, if it found what blocks."""
+        try:
+            events = self.journal.events(run_id=self.sheet.run_id, step_key=CHECK)
+        except PumphouseError:
+            return ()  # its detail and its record say what can be said
+        rows = events[-1].data.get("findings", ()) if events else ()
+        found = ordered(Finding(**{key: self._hide(text) for key, text in row.items()}) for row in rows)
+        return found if blocking(found) else ()
 
     def _is_in_bucket(self, problem: str) -> bool:
         return self.site.records_url is not None and not problem and not self.record.exists()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
 import click
 
 from pumphouse.errors import PumphouseError
+from pumphouse.findings import Finding
 from pumphouse.records import sheet as sheets
 from pumphouse.runner.outcome import EXIT_USAGE
 
@@ -23,6 +26,10 @@ RESULT_COLOURS = {
     sheets.ABORTED: "yellow",
     sheets.INTERRUPTED: "red",
 }
+
+_MARKS = {"block": ("✖ blocks", "red"), "warn": ("▲ warns", "yellow"), "info": ("ℹ informs", "cyan")}
+#: Lines are broken at the terminal's width, but never narrower or wider than this.
+_NARROW, _WIDE = 60, 120
 
 site_option = click.option(
     "--site",
@@ -48,3 +55,15 @@ def one_paragraph(command: Callable[_P, _R]) -> Callable[_P, _R]:
             sys.exit(EXIT_USAGE)
 
     return wrapped
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Findings on standard output, each with severity, object and code, then cause and remedy below; none is cut."""
+    width = max(_NARROW, min(_WIDE, shutil.get_terminal_size().columns))
+    for finding in findings:
+        word, colour = _MARKS[finding.severity]
+        object_ = click.style(finding.object, bold=True)
+        click.echo(f"{click.style(f'{word:<10}', fg=colour)} {object_}  [{finding.code}]")
+        for text in (finding.message, f"Remedy: {finding.remedy}" if finding.remedy else ""):
+            for line in textwrap.wrap(text, width - 11, break_long_words=False, break_on_hyphens=False):
+                click.echo(f"{'':11}{line}")

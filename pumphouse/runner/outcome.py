@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pumphouse.findings import Finding
 from pumphouse.records import sheet as sheets
 
 EXIT_OK = 0
@@ -35,7 +36,8 @@ class RunOutcome:
     """One ended run.
 
     ``record`` is the executed notebook; None for a runbook, whose notebooks are in ``steps``, for a record that was
-    withheld, and for one that lies in a bucket, whose ``location`` says where.
+    withheld, and for one that lies in a bucket, whose ``location`` says where. ``findings`` are those of the check that
+    refused it, blocking ones first.
     """
 
     run_id: str
@@ -47,6 +49,7 @@ class RunOutcome:
     ended_at: datetime
     steps: tuple[RunOutcome, ...] = ()
     location: str = ""
+    findings: tuple[Finding, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -69,5 +72,6 @@ class RunOutcome:
             "started_at": sheets.stamp(self.started_at),
             "ended_at": sheets.stamp(self.ended_at),
             "exit_code": self.exit_code,
+            "findings": [asdict(finding) for finding in self.findings],
             "steps": [step.to_json() for step in self.steps],
         }

@@ -16,6 +16,8 @@ from typing import Any
 import papermill
 
 from pumphouse.errors import ParameterError
+from pumphouse.near import did_you_mean
+from pumphouse.order import Order
 
 MAX_VALUE_BYTES = 32_768
 """Larger values belong in a file (a selection file and its digest): papermill writes them twice at every cell."""
@@ -31,7 +33,9 @@ _PLAIN: dict[str, type | tuple[type, ...]] = {
 
 
 class CommandLineText(str):
-    """A value as typed on a command line: JSON, ``a,b`` for a list, or the text itself, as its type wants."""
+    """A value as typed on a command line: JSON, ``a,b`` or ``@FILE`` (an order of hosts or nodes) for a list, or the
+    text itself, as its type wants.
+    """
 
     __slots__ = ()
 
@@ -73,9 +77,12 @@ def read_parameters(notebook: Any, name: str) -> dict[str, Parameter]:
     return found
 
 
-def check_parameters(known: Mapping[str, Parameter], given: Mapping[str, Any], name: str) -> dict[str, Any]:
+def check_parameters(
+    known: Mapping[str, Parameter], given: Mapping[str, Any], name: str, *, what: str = "Notebook"
+) -> dict[str, Any]:
     """The given values, fit for the template: names known, types right, in JSON's own types.
 
+    :param what: a notebook or a runbook, in messages.
     :raises ParameterError: naming every value that does not fit, and what the template knows.
     """
     problems: list[str] = []
@@ -83,7 +90,7 @@ def check_parameters(known: Mapping[str, Parameter], given: Mapping[str, Any], n
     for key, value in given.items():
         parameter = known.get(key)
         if parameter is None:
-            problems.append(f"unknown parameter '{key}'")
+            problems.append(f"unknown parameter '{key}'{did_you_mean(key, known)}")
             continue
         try:
             checked[key] = _fit(parameter, value)
@@ -92,7 +99,8 @@ def check_parameters(known: Mapping[str, Parameter], given: Mapping[str, Any], n
     if problems:
         listing = "; ".join(map(str, known.values())) or "none"
         raise ParameterError(
-            f"Notebook {name}: {'; '.join(problems)}.", remedy=f"the template knows these parameters: {listing}."
+            f"{what} {name}: {'; '.join(problems)}.",
+            remedy=f"the {'template' if what == 'Notebook' else what.lower()} knows these parameters: {listing}.",
         )
     return checked
 
@@ -120,6 +128,8 @@ def _fit(parameter: Parameter, value: Any) -> Any:
 
 
 def _from_text(parameter: Parameter, text: str) -> Any:
+    if text.startswith("@") and parameter.type.startswith("list"):
+        return list(Order.load(text[1:]).names)
     if parameter.type != "str":
         try:
             value = _as_json(json.loads(text))

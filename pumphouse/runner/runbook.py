@@ -24,7 +24,9 @@
           - {notebook: ../notebooks/60-other.ipynb, parameters: {servers: ["{{ server }}"]}}
 
 The last step is a block: both notebooks for the first server, then both for the next. A parameter without ``default``
-must be given. ``"{{ name }}"`` alone keeps the value's type; inside other text it is written into it.
+must be given; one with ``of: nodes`` or ``of: hosts`` holds names of nodes, or of nova hosts, that ``site.yaml``
+describes, which is seen to before anything runs. ``"{{ name }}"`` alone keeps the value's type; inside other text it is
+written into it.
 ``gate: approval`` makes sure, before anything runs, that the step's notebook has a ``ph-gate`` cell.
 """
 
@@ -34,18 +36,20 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import yaml
 
 from pumphouse.errors import ParameterError, RunbookError
+from pumphouse.near import did_you_mean
+from pumphouse.nodes.spec import Hardware
 from pumphouse.records.sheet import Template
 from pumphouse.runner.parameters import Parameter, accepts, check_parameters
 from pumphouse.runner.template import LoadedTemplate, load_template
+from pumphouse.schemas import jsonschema
 
 SCHEMA_VERSION = 1
 _IDENTIFIER = "^[A-Za-z_][A-Za-z0-9_]*$"
@@ -87,7 +91,12 @@ _SCHEMA: dict[str, Any] = {
                 "type": "object",
                 "additionalProperties": False,
                 "required": ["type", "help"],
-                "properties": {"type": {"type": "string"}, "default": {}, "help": {"type": "string", "minLength": 1}},
+                "properties": {
+                    "type": {"type": "string"},
+                    "default": {},
+                    "help": {"type": "string", "minLength": 1},
+                    "of": {"enum": ["nodes", "hosts"]},
+                },
             },
         },
         "steps": {
@@ -146,13 +155,32 @@ class Runbook:
     required: frozenset[str]
     steps: tuple[StepSpec, ...]
     facts: Template
+    of: Mapping[str, str] = field(default_factory=dict)
+
+    def require_known(self, values: Mapping[str, Any], hardware: Hardware) -> None:
+        """Every node and host that is named is one of the site's, lest it be found out when its turn comes.
+
+        :raises ParameterError: naming the first that is not.
+        """
+        hosts = {node.host for node in hardware.nodes.values() if node.host}
+        for name, kind in self.of.items():
+            known = hosts if kind == "hosts" else hosts | set(hardware.nodes)
+            given = values[name] if isinstance(values[name], list) else [values[name]]
+            strange = next((one for one in given if one and one not in known), None)
+            if strange is not None:
+                near = did_you_mean(str(strange), sorted(known))
+                raise ParameterError(
+                    f"Runbook {self.file.name}: '{name}' names {strange!r}, and site.yaml describes no "
+                    f"{'nova host' if kind == 'hosts' else 'node'} of that name{near}.",
+                    remedy=f"use some of: {', '.join(sorted(known)) or 'none'}.",
+                )
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every parameter of the runbook with its value.
 
         :raises ParameterError: unknown, of a wrong type, or missing.
         """
-        checked = check_parameters(self.parameters, given, self.file.name)
+        checked = check_parameters(self.parameters, given, self.file.name, what="Runbook")
         missing = sorted(self.required - checked.keys())
         if missing:
             listing = "; ".join(
@@ -175,9 +203,19 @@ class Runbook:
             scopes: list[tuple[str, dict[str, Any]]] = [("", dict(values))]
             if steps[0].for_each is not None:
                 items = values[steps[0].for_each]
+                self._require_once(steps[0], items)
                 scopes = [(f" {item}", {**values, steps[0].item_name: item}) for item in items]
             found += [self._call(step, suffix, scope, site_path) for suffix, scope in scopes for step in steps]
         return found
+
+    def _require_once(self, step: StepSpec, items: list[Any]) -> None:
+        """At its second turn, maybe days later, there would be nothing left to do with it, and no way on."""
+        twice = next((item for item in items if items.count(item) > 1), None)
+        if twice is not None:
+            raise ParameterError(
+                f"Runbook {self.file.name}: step {step.number}: {step.for_each} names {twice!r} twice.",
+                remedy="name each once, in the order in which they are taken.",
+            )
 
     def _call(self, step: StepSpec, suffix: str, scope: Mapping[str, Any], site_path: Path | None) -> Call:
         given = {key: _fill(value, scope) for key, value in step.parameters.items()}
@@ -224,6 +262,7 @@ def load_runbook(path: str | Path) -> Runbook:
         required=required,
         steps=tuple(_step(file, number, block, step) for number, block, step in _flat(raw["steps"])),
         facts=Template.of(file, content),
+        of={name: spec["of"] for name, spec in (raw.get("parameters") or {}).items() if "of" in spec},
     )
 
 

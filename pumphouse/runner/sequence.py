@@ -15,7 +15,7 @@ from pumphouse.records.hold import hold_run
 from pumphouse.records.keys import signer_for
 from pumphouse.records.sheet import Sheet
 from pumphouse.records.store import default_policy
-from pumphouse.runner.execute import Reporter, refuse_secrets, run_notebook
+from pumphouse.runner.execute import Reporter, open_journal, refuse_secrets, run_notebook
 from pumphouse.runner.outcome import RunOutcome
 from pumphouse.runner.parameters import resolve_parameters
 from pumphouse.runner.runbook import Call, Runbook, load_runbook, runbook_digest
@@ -49,8 +49,8 @@ def run_runbook(
 
     Every notebook and every parameter of every step is checked before the first one runs.
 
-    :param go_on: leave out the notebooks at its beginning that succeeded in earlier runs of this very runbook, with the
-        same notebooks and parameters: what the earlier run left behind (an empty host, say) may be nothing that they
+    :param go_on: leave out the notebooks at its beginning that succeeded in earlier runs of this very runbook, with
+        the same parameters of their own: what the earlier run left behind (an empty host, say) may be nothing that they
         could begin with again.
 
     :returns: the outcome with one outcome per notebook that ran in ``steps``; the runbook's result is that of the
@@ -63,9 +63,10 @@ def run_runbook(
     policy = default_policy(site)
     signer = signer_for(site)
     refuse_secrets(runbook.file.name, values, policy.redactor)
+    runbook.require_known(values, site.hardware)
     calls = runbook.calls(values, site.path)
     who = operator or sheets.current_operator()
-    book = journal or Journal.open(site.journal_url)
+    book = journal or open_journal(site, reporter)
     stops = switch or StopSwitch()
     try:
         recover_lost_runs(book, site, signer)
@@ -83,7 +84,7 @@ def run_runbook(
                     run_id=run_id,
                 )
                 outcomes: list[RunOutcome] = []
-                done = _done_before(book, runbook_digest(runbook), values, calls, site) if go_on else 0
+                done = _done_before(book, runbook_digest(runbook), calls, site) if go_on else 0
                 try:
                     for number, call in enumerate(calls[done:], done + 1):
                         if stops.thrown:
@@ -123,10 +124,13 @@ def run_runbook(
             book.close()
 
 
-def _done_before(book: Journal, digest: str, values: Mapping[str, Any], calls: list[Call], site: Site) -> int:
-    """How many notebooks at the beginning have succeeded in runs of this runbook with these parameters (read only)."""
+def _done_before(book: Journal, digest: str, calls: list[Call], site: Site) -> int:
+    """How many notebooks at the beginning have succeeded, with their parameters, in runs of this runbook (read only).
+
+    The runbook's own parameters need not be the same: a list whose end was corrected goes on where it was.
+    """
     rows = book.list_runs()
-    earlier = {row.id for row in rows if row.template_digest == digest and _same(row.parameters, values)}
+    earlier = {row.id for row in rows if row.template_digest == digest}
     succeeded = [
         (row.template_digest, row.parameters)
         for row in rows

@@ -8,7 +8,7 @@ from typing import Any
 from pumphouse.clouds.api import Cloud
 from pumphouse.errors import PlanError, StepError
 from pumphouse.plan.hardware import Canary
-from pumphouse.steps.hardware.canary import find_parts
+from pumphouse.steps.hardware.canary import find_parts, taken_at
 
 
 def said_of(canary: Mapping[str, Any]) -> dict[str, str]:
@@ -24,10 +24,13 @@ def said_of(canary: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(canary.get(key, "")) for key in ("image", "flavor", "network")}
 
 
-def choose_canary(destination: Cloud, said: Mapping[str, str]) -> Canary:
-    """What it is made of, found before anything is done to a node (read only)."""
+def choose_canary(destination: Cloud, said: Mapping[str, str], *, source: Cloud | None = None) -> Canary:
+    """What it is made of, found before anything is done to a node (read only).
+
+    :param source: whose servers' addresses it must not have; None: it has no servers any more.
+    """
     try:
-        image, flavor, network = find_parts(destination, said)
+        image, flavor, network = find_parts(destination, said, taken=taken_at(source) if source is not None else ())
     except StepError as error:
         return Canary(problem=error.message, remedy=error.remedy or "")
     told = f"image {image.name}, flavor {flavor.name}, network {network.name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from pumphouse.clouds.api import Cloud
@@ -19,6 +19,7 @@ from pumphouse.plan.hardware.remains import account, control_rank, unknown
 from pumphouse.plan.model import Plan
 from pumphouse.records.store import site_redactor
 from pumphouse.session.canary import choose_canary, said_of
+from pumphouse.session.templates import fitting
 from pumphouse.site import Site
 from pumphouse.steps.hardware.archive import is_stale, problem_of
 from pumphouse.steps.hardware.remains import read_accounts, read_remains
@@ -89,7 +90,7 @@ class DecommissionWork(ABC):
         )
         begun = self._resume("decommission", digest, ("started", "finished"))
         if begun is not None and not self._undone(begun):
-            if may_go_on(self._journal, begun):
+            if may_go_on(self._journal, begun) and self._same_site(begun):
                 return begun
             self._journal.set_plan_state(begun.hash, "superseded")
         ending = read_ending(
@@ -102,6 +103,9 @@ class DecommissionWork(ABC):
             leave=tuple(sorted(set(leave))),
         )
         wanted = choose_canary(self._destination, said) if any(x.is_compute for x in layouts.values()) else Canary()
+        layouts = {
+            name: fitting(one, self.nodes, self._site.hardware, named=bool(template)) for name, one in layouts.items()
+        }
         kept = replace(kept, problem=problem_of(kept))
         return self._new(plan_decommission(ending, layouts, wanted, kept, digest=digest, **self._names))
 
@@ -128,6 +132,9 @@ class DecommissionWork(ABC):
 
     @abstractmethod
     def _undone(self, plan: Plan) -> bool: ...
+
+    @abstractmethod
+    def _same_site(self, plan: Plan) -> bool: ...
 
     @abstractmethod
     def _carry(self, plan: Plan, kind: str, phase: str) -> Execution: ...
@@ -201,11 +208,27 @@ def may_go_on(journal: Journal, plan: Plan) -> bool:
     return state.state != "verified" or not is_stale(state.outcome, archive.params["fresh_s"])
 
 
-def has_ended(journal: Journal) -> bool:
-    """Whether every controller of some plan lost its power (read only): nobody waits for that source to answer."""
+def has_ended(journal: Journal, hardware: Hardware) -> bool:
+    """Whether every controller of the source lost its power (read only): nobody waits for that source to answer.
+
+    Those of some plan, and all that site.yaml calls a controller of the source: a plan may take some of them only.
+    """
+    ended, dark = False, set[str]()
+    for plan, off in _switched_off(journal):
+        dark |= off
+        ended |= off == {step.node for step in plan.steps if step.kind == "controller-off"}
+    return ended and all(node.name in dark for node in controllers_of(hardware, ()))
+
+
+def is_ending(journal: Journal) -> bool:
+    """Whether a controller of the source was switched off, or that was begun (read only): it may go at any moment."""
+    return any(off for _, off in _switched_off(journal))
+
+
+def _switched_off(journal: Journal) -> Iterator[tuple[Plan, set[str]]]:
+    """Each begun end of the source, with the nodes whose power it took."""
     for document in journal.plan_documents(kind="decommission", states=("started", "finished")):
         plan = Plan.from_document(document)
         states = journal.step_states(plan.hash)
-        if all(states.get(s.key, StepState()).in_effect for s in plan.steps if s.kind == "controller-off"):
-            return True
-    return False
+        taken = [step for step in plan.steps if step.kind == "controller-off"]
+        yield plan, {s.node for s in taken if s.node and states.get(s.key, StepState()).in_effect}

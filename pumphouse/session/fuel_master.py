@@ -15,7 +15,7 @@ from pumphouse.journal import Journal
 from pumphouse.nodes.connect import Nodes
 from pumphouse.nodes.spec import NodeSpec
 from pumphouse.plan.hardware import Layout, NodeFacts, target_digest
-from pumphouse.plan.hardware.fuel_master import Environment, MasterWishes, plan_fuel_master
+from pumphouse.plan.hardware.fuel_master import PROVIDER, Environment, MasterWishes, plan_fuel_master
 from pumphouse.plan.hardware.slices import SharedPublic
 from pumphouse.plan.model import Plan
 from pumphouse.site import Site
@@ -119,10 +119,12 @@ class FuelMasterWork(ABC):
                 wishes,
                 made,
                 shared,
-                networks_of(self._source),
+                networks_of(self._source, self._site.hardware),
                 digest=digest,
                 release=release or "",
                 answered=release is None and self._answered(node_of_master),
+                begun=self._installed_by(node_of_master) if release is None and node_of_master is not None else "",
+                differences=self._differences(made) if release is not None else (),
                 **self._names,
             )
         )
@@ -142,10 +144,28 @@ class FuelMasterWork(ABC):
         except NodeUnreachable:
             return None
 
+    def _differences(self, made: Environment) -> list[str]:
+        """What the environment of that name has other than wanted, if Fuel has one (read only)."""
+        with self.nodes.fuel() as fuel:
+            found, release = fuel.find_environment(made.name), fuel.find_release(made.operating_system)
+            if found is None or release is None:
+                return []
+            return fuel.differences(found, release.id, made.mode, PROVIDER, made.segment)
+
     def _answered(self, node: NodeSpec | None) -> bool:
         """Whether the master that we installed on this node, or one that we adopted, answered an earlier run."""
         keys = {f"fuel-up:{name}" for name in ("fuel", node.name if node is not None else "fuel")}
         return any(event.event == "verified" for key in keys for event in self._journal.events(step_key=key))
+
+    def _installed_by(self, node: NodeSpec) -> str:
+        """The plan that switched this node on to install the master, of all that were not taken back; empty: none."""
+        for document in self._journal.plan_documents(kind="fuel-master", states=("started", "finished")):
+            plan = Plan.from_document(document)
+            states = self._journal.step_states(plan.hash)
+            on = f"node-on:{node.name}"
+            if f"fuel-up:{node.name}" in {step.key for step in plan.steps} and on in states and states[on].in_effect:
+                return plan.hash[:12]
+        return ""
 
     @property
     @abstractmethod

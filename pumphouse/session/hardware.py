@@ -28,9 +28,11 @@ from pumphouse.plan.hardware.draft import NOTHING
 from pumphouse.plan.hardware.give_back import taking_plans
 from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.session.canary import choose_canary, said_of
-from pumphouse.session.decommission import DecommissionWork, has_ended
+from pumphouse.session.decommission import DecommissionWork, has_ended, is_ending
 from pumphouse.session.fuel_master import FuelMasterWork
+from pumphouse.session.hosts import ChoosingWork
 from pumphouse.session.rack import NodeState, look_at_nodes
+from pumphouse.session.templates import fitting
 from pumphouse.site import Site
 
 Planned = tuple[Plan, tuple[Finding, ...]]
@@ -42,7 +44,7 @@ class CarryOut(Protocol):
     def __call__(self, plan: Plan, kind: str, phase: str, *, workers: int | None = None) -> Execution: ...
 
 
-class HardwareWork(FuelMasterWork, DecommissionWork):
+class HardwareWork(FuelMasterWork, DecommissionWork, ChoosingWork):
     """The verbs for nodes. Planning reads; every other verb carries out one phase of an approved plan.
 
     :param keep: puts a new plan into the journal.
@@ -73,10 +75,13 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
     def look(self, *nodes: str, rest: bool = False) -> tuple[NodeState, ...]:
         """What BMC, switch, Fuel and Nova say of these nodes, or of all (read only).
 
+        :param nodes: by name, or by their hosts'; empty texts name none.
         :param rest: all others as well, as far as switch, Fuel and Nova tell: enough for a picture of the site.
         """
-        source = None if has_ended(self._journal) else self._source
-        return look_at_nodes(self._site.hardware, self.nodes, source, names=nodes, rest=rest)
+        source = None if has_ended(self._journal, self._site.hardware) else self._source
+        if source is not None and is_ending(self._journal):
+            source.expect_end()
+        return look_at_nodes(self._site.hardware, self.nodes, source, names=filter(None, nodes), rest=rest)
 
     # -- planning -----------------------------------------------------------------------------
     def plan_acquire(
@@ -106,7 +111,8 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
         digest = target_digest("acquire", [spec.name], **asdict(wishes))
         facts = self._facts(spec)
         begun = self._resume("acquire", digest, ("started", "finished"))
-        if begun is not None and not self._undone(begun) and _still_fits(begun, facts.host) and self._same_site(begun):
+        fits = begun is not None and _still_fits(begun, facts.host) and not self._came_back(begun, facts.host)
+        if begun is not None and fits and not self._undone(begun) and self._same_site(begun):
             return begun
         return self._new(plan_acquire(facts, wishes, digest=digest, **self._names))
 
@@ -154,11 +160,13 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
         said = said_of(canary or {})
         digest = target_digest("transfer", [spec.name], **asdict(layout), canary=said)
         begun = self._resume("transfer", digest, ("started", "finished"))
-        if begun is not None and not self._undone(begun) and self._same_site(begun):
+        returned = begun is not None and self._came_back(begun, self._host_after(begun, spec))
+        if begun is not None and not returned and not self._undone(begun) and self._same_site(begun):
             return begun
         facts = self._facts(spec)
         deletes = self._source.hosts.deletes_services()
-        wanted = choose_canary(self._destination, said) if layout.is_compute else Canary()
+        wanted = choose_canary(self._destination, said, source=self._source) if layout.is_compute else Canary()
+        layout = fitting(layout, self.nodes, self._site.hardware, named=bool(template))
         return self._new(plan_transfer(facts, layout, wanted, digest=digest, deletes_services=deletes, **self._names))
 
     def plan_give_back(self, node: str) -> Plan:
@@ -187,9 +195,21 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
 
     def _new(self, planned: Planned) -> Plan:
         plan, findings = planned
-        while self._undone(plan) or self._journal.plan_state(plan.hash) in ("undone", "superseded"):
+        # a finished one is planned anew only where somebody took back what it came to
+        while self._undone(plan) or self._journal.plan_state(plan.hash) in ("undone", "superseded", "finished"):
             plan = replace(plan, sequence=plan.sequence + 1)
         return self._keep(plan, findings)
+
+    def _host_after(self, plan: Plan, node: NodeSpec) -> HostFacts | None:
+        """What the source has of a node that a finished plan took away."""
+        over = self._journal.plan_state(plan.hash) == "finished" and not has_ended(self._journal, self._site.hardware)
+        return read_host(self._source, node.host) if node.host and over else None
+
+    def _came_back(self, plan: Plan, host: HostFacts | None) -> bool:
+        """Whether the source has a node again that a finished plan took away: somebody brought it back by hand."""
+        if self._journal.plan_state(plan.hash) != "finished" or host is None or host.service is None:
+            return False
+        return host.service.status == "enabled" or host.is_up
 
     def _undone(self, plan: Plan) -> bool:
         return any(s.state in ("undone", "undoing") for s in self._journal.step_states(plan.hash).values())
@@ -204,7 +224,7 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
         if self._journal.plan_state(plan.hash) == "finished":
             return True
         states = self._journal.step_states(plan.hash)
-        other = [(name, step) for step in plan.steps for name in self._differing(step)]
+        other = [(name, step) for step in plan.steps for name in self._differing(plan, step)]
         for name, step in other:
             of_node = [one for one in plan.steps if one.node == step.node and one.node] + [step]
             if any(states.get(one.key, StepState()).in_effect for one in of_node):
@@ -216,7 +236,7 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
                 )
         return not other
 
-    def _differing(self, step: PlannedStep) -> list[str]:
+    def _differing(self, plan: Plan, step: PlannedStep) -> list[str]:
         """Which of a step's parameters are not what site.yaml says now."""
         found = []
         for params in (step.params, *step.params.get("nodes", ())):
@@ -224,6 +244,11 @@ class HardwareWork(FuelMasterWork, DecommissionWork):
                 continue
             spec = self.nodes.node(params["node"])
             now: dict[str, object] = {"serial": spec.serial, "macs": list(spec.macs), "host": spec.host}
+            if plan.kind == "decommission":
+                # its steps ask no source for a host; the hosts of all its controllers stand in the first of them
+                del now["host"]
+                retiring = next(one.params["retiring"] for one in plan.steps if "retiring" in one.params)
+                found += ["host"] if step.kind == "controller-off" and spec.host not in retiring else []
             if spec.ports:
                 port = spec.ports[0]
                 now |= {"switch": port.switch, "port": port.port, "home": port.vlan}

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
 
 from pumphouse.clouds.api import Cloud
 from pumphouse.clouds.hosts_api import COMPUTE
@@ -21,8 +21,7 @@ from pumphouse.nodes.spec import Hardware, NodeSpec
 
 #: Devices that are asked at the same time.
 _PARALLEL = 8
-
-_Answer = TypeVar("_Answer")
+_NOVA, _FUEL, _SWITCH, _BMC = "nova", "fuel", "switch", "bmc"
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class _Looked:
     servers: Counter[str] = field(default_factory=Counter)
     fuel: list[FuelNode] = field(default_factory=list)
     vlans: dict[tuple[str, str], int] = field(default_factory=dict)
+    powers: dict[str, tuple[str, str]] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
 
 
 def look_at_nodes(
@@ -70,15 +69,26 @@ def look_at_nodes(
     asked = [nodes.node(name) for name in names] or list(hardware.nodes.values())
     wanted = list(hardware.nodes.values()) if rest else asked
     looked = _Looked()
+    asking: dict[str, Callable[[], None]] = {}
     if source is not None:
-        _try(looked.problems, lambda: _ask_nova(source, looked))
+        asking[_NOVA] = lambda: _ask_nova(source, looked)
     if hardware.fuel is not None:
-        _try(looked.problems, lambda: _ask_fuel(nodes, looked))
-    switches = sorted({spec.ports[0].switch for spec in wanted if spec.ports})
+        asking[_FUEL] = lambda: _ask_fuel(nodes, looked)
+    for name in sorted({spec.ports[0].switch for spec in wanted if spec.ports}):
+        asking[f"{_SWITCH} {name}"] = partial(_ask_switch, nodes, name, wanted, looked)
+    for spec in asked:
+        if spec.bmc is not None:
+            asking[f"{_BMC} {spec.name}"] = partial(_ask_bmc, nodes, spec.name, looked)
     with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="rack") as pool:
-        # every switch has been asked before the first node is described
-        list(pool.map(lambda name: _ask_switch(nodes, name, wanted, looked), switches))
-        return tuple(pool.map(lambda spec: _look(nodes, spec, looked, bmc=spec in asked), wanted))
+        list(pool.map(lambda what: _try(what, asking[what], looked), asking))
+    return tuple(_described(spec, looked) for spec in wanted)
+
+
+def _try(what: str, ask: Callable[[], None], looked: _Looked) -> None:
+    try:
+        ask()
+    except PumphouseError as error:
+        looked.silent[what] = error.message
 
 
 def _ask_nova(source: Cloud, looked: _Looked) -> None:
@@ -94,44 +104,35 @@ def _ask_fuel(nodes: Nodes, looked: _Looked) -> None:
 def _ask_switch(nodes: Nodes, name: str, wanted: Iterable[NodeSpec], looked: _Looked) -> None:
     """All ports in one conversation: logging in takes longer than asking."""
     ports = [spec.ports[0].port for spec in wanted if spec.ports and spec.ports[0].switch == name]
-    problems: list[str] = []
-
-    def ask() -> None:
-        with nodes.switch(name) as switch:
-            looked.vlans.update({(name, state.port): state.vlan for state in switch.ports(ports)})
-
-    _try(problems, ask)
-    if problems:
-        looked.silent[name] = problems[0]
+    with nodes.switch(name) as switch:
+        looked.vlans.update({(name, state.port): state.vlan for state in switch.ports(ports)})
 
 
-def _look(nodes: Nodes, spec: NodeSpec, looked: _Looked, *, bmc: bool) -> NodeState:
-    problems = list(looked.problems)
+def _ask_bmc(nodes: Nodes, name: str, looked: _Looked) -> None:
+    with nodes.bmc(name) as bmc:
+        looked.powers[name] = (bmc.power(), bmc.identity().serial)
 
-    def power() -> tuple[str, str]:
-        with nodes.bmc(spec.name) as opened:
-            return opened.power(), opened.identity().serial
 
-    powered = _try(problems, power) if bmc and spec.bmc is not None else None
+def _described(spec: NodeSpec, looked: _Looked) -> NodeState:
     port = spec.ports[0] if spec.ports else None
-    if port is not None and port.switch in looked.silent:
-        problems.append(looked.silent[port.switch])
+    power, serial = looked.powers.get(spec.name, ("", ""))
     service = looked.services.get(spec.host)
     known = next((node for node in looked.fuel if set(node.macs) & set(spec.macs)), None)
+    of_it = [_NOVA, _FUEL, f"{_BMC} {spec.name}", *([f"{_SWITCH} {port.switch}"] if port is not None else [])]
     return NodeState(
         node=spec.name,
         role=spec.role,
         host=spec.host,
         owner=_owner(spec, service, known),
-        serial=powered[1] if powered else "",
-        power=powered[0] if powered else "",
+        serial=serial,
+        power=power,
         vlan=looked.vlans.get((port.switch, port.port)) if port is not None else None,
         service=f"{service.status}, {service.state}" if service is not None else "",
         servers=looked.servers[spec.host] if service is not None else None,
         fuel=known.status if known is not None else "",
         fuel_name=(known.fqdn or known.hostname or known.name) if known is not None else "",
         roles=known.roles if known is not None else (),
-        problems=tuple(problems),
+        problems=tuple(looked.silent[what] for what in of_it if what in looked.silent),
     )
 
 
@@ -141,11 +142,3 @@ def _owner(spec: NodeSpec, service: Service | None, known: FuelNode | None) -> s
     if known is not None or spec.role == "fuel":
         return "fuel"
     return "source" if service is not None or (spec.host and spec.role in ("compute", "controller")) else ""
-
-
-def _try(problems: list[str], ask: Callable[[], _Answer]) -> _Answer | None:
-    try:
-        return ask()
-    except PumphouseError as error:
-        problems.append(error.message)
-        return None

@@ -54,7 +54,7 @@ class ObjectReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What a plan's execution came to; ``objects`` are told of roll backs only."""
+    """What a plan's execution came to; ``objects`` are told of roll backs, and of plans about nodes."""
 
     plan_hash: str
     kind: str
@@ -119,11 +119,13 @@ def _objects(plan: Plan, states: Mapping[str, StepState]) -> tuple[ObjectReport,
 
 
 def _hardware(plan: Plan, states: Mapping[str, StepState]) -> tuple[ObjectReport, ...]:
-    """Nodes and hosts: what became of each step that is theirs and no server's."""
+    """Of a plan about nodes or hosts: what became of each step that is no server's."""
+    if not any(step.node or step.host for step in plan.steps):
+        return ()
     words = {"verified": "done", "failed": "failed", "undone": "undone", "new": "not begun"}
     found = []
     for step in plan.steps:
-        if (step.node or step.host) and step.server_id is None:
+        if step.server_id is None:
             state = states.get(step.key, StepState())
             found.append(ObjectReport(step.title, words.get(state.state, "not done yet"), state.error or ""))
     return tuple(found)

@@ -18,7 +18,7 @@ from pumphouse.checks.gate import check_gate
 from pumphouse.checks.images import check_images, check_records
 from pumphouse.checks.network_quotas import check_network_quotas
 from pumphouse.checks.survey import survey_files
-from pumphouse.clouds import LaterCloud, connect, connect_site, connect_source
+from pumphouse.clouds import LaterCloud, connect, connect_later, connect_site, connect_source
 from pumphouse.clouds.api import Cloud
 from pumphouse.databases import Databases, Verdict, read_facts, remove_left_behind, unusable
 from pumphouse.errors import (
@@ -36,7 +36,8 @@ from pumphouse.findings import Finding, accept, ordered, require_none_blocking
 from pumphouse.inventory import Inventory, Snapshot, take_snapshot
 from pumphouse.journal import Journal, StepState
 from pumphouse.model import Keypair
-from pumphouse.plan.after import plan_finalise, plan_rollback
+from pumphouse.order import Order
+from pumphouse.plan.after import cut_over_by, plan_finalise, plan_rollback
 from pumphouse.plan.model import Plan
 from pumphouse.plan.move import plan_move
 from pumphouse.plan.networks import taken_addresses
@@ -47,9 +48,10 @@ from pumphouse.selection import Selection
 from pumphouse.session.byhand import RunByHand
 from pumphouse.session.fidelity import Fidelity, take_ledger
 from pumphouse.session.hardware import HardwareWork
+from pumphouse.session.looking import Seen, look_around
 from pumphouse.session.notes import note_binding, note_findings, note_plan
 from pumphouse.session.report import Report, make_report
-from pumphouse.session.takeup import approved_before, as_then
+from pumphouse.session.takeup import approved_before, as_then, resumed
 from pumphouse.site import Site, load_site
 from pumphouse.steps import STEPS, Context
 from pumphouse.stopping import was_stopped
@@ -57,6 +59,8 @@ from pumphouse.stopping import was_stopped
 #: Environment variable by which the runner hands its run to the notebook that it executes.
 RUN_ID_VARIABLE = "PUMPHOUSE_RUN_ID"
 
+#: Bound of each HTTP call of a run that only looks, in seconds: a cloud that is down must not keep anybody waiting.
+_LOOK_S = 15.0
 #: Shows a run how far the phase of a plan has come, for as long as it is entered.
 Watch = Callable[["Run", Plan, str], AbstractContextManager[object]]
 
@@ -68,6 +72,7 @@ def begin(
     operator: str = "",
     notebook: str = "",
     hardware: bool = False,
+    look: bool = False,
     report: Callable[[str], None] = print,
     notice: Callable[[str], None] | None = None,
     watch: Watch | None = None,
@@ -80,6 +85,7 @@ def begin(
     :param notebook: what is run, for the journal.
     :param hardware: the run works on nodes; the destination, which may not have been made yet, is connected when it is
         first needed, and so is a source that cannot be reached: it may have ended.
+    :param look: the run only looks: what is wrong with a cloud is told by :attr:`Run.unreached` and not raised.
     :param report: takes one line per event.
     :param notice: takes one line when a call to a cloud waits for its rate limit or is repeated; else ``report`` does.
     :param watch: entered with the run, the plan and the phase while steps are carried out; shows how far they are.
@@ -89,7 +95,7 @@ def begin(
     """
     described = load_site(site)
     notice = notice or report
-    journal = Journal.open(described.journal_url)
+    journal = Journal.open(described.journal_url, outage_s=described.outage_s, notice=notice)
     operator = operator or getpass.getuser()
     run_id = os.environ.get(RUN_ID_VARIABLE, "")
     by_hand = None
@@ -101,7 +107,11 @@ def begin(
     source: Cloud
     destination: Cloud
     try:
-        if hardware:
+        if look:
+            source, destination = both = connect_later(described, timeout_s=_LOOK_S, notice=lambda _line: None)
+            for cloud in both:
+                cloud.try_now()
+        elif hardware:
             source, destination = connect_source(described, notice=notice)
         else:
             source, destination = connect_site(described, notice=notice)
@@ -162,6 +172,12 @@ class Run:
         both = (self.source, self.destination)
         return tuple(cloud for cloud in both if not isinstance(cloud, LaterCloud) or cloud.connected)
 
+    @property
+    def unreached(self) -> tuple[LaterCloud, ...]:
+        """Clouds that we tried to log in to, and could not."""
+        both = (self.source, self.destination)
+        return tuple(cloud for cloud in both if isinstance(cloud, LaterCloud) and cloud.problem is not None)
+
     def _bind(self) -> None:
         """Note which clouds this run works on, and again when the destination was reached only now."""
         if self._bound != self.clouds:
@@ -180,19 +196,30 @@ class Run:
     # -- reading ------------------------------------------------------------------------------
     def inventory(self) -> Inventory:
         """Everything both clouds hold (read only); the snapshots are also saved under ``work/snapshots``."""
-        owners = self._owners()
-        try:
-            taken = Inventory(
-                take_snapshot(self.source, owners=owners, all_keypairs=self._all_keypairs, progress=None),
-                take_snapshot(self.destination, progress=None),
-            )
-        finally:
-            for owner in owners:
-                owner.close()
-        for snapshot in (taken.source, taken.destination):
-            if snapshot is not None:
-                snapshot.save(self.site.work_dir / "snapshots" / f"{self.id}-{snapshot.facts.side}.json")
-        self._inventory = taken
+        self._inventory = Inventory(self._take(self.source), self._take(self.destination))
+        return self._inventory
+
+    def look(self) -> Seen:
+        """What both clouds hold (read only); of one that cannot be read, what was read of it last."""
+        seen = look_around((self.source, self.destination), self._snapshots, self._take)
+        self._bind()
+        return seen
+
+    @property
+    def _snapshots(self) -> Path:
+        return self.site.work_dir / "snapshots"
+
+    def _take(self, cloud: Cloud) -> Snapshot:
+        if cloud is self.source:
+            owners = self._owners()
+            try:
+                taken = take_snapshot(cloud, owners=owners, all_keypairs=self._all_keypairs, progress=None)
+            finally:
+                for owner in owners:
+                    owner.close()
+        else:
+            taken = take_snapshot(cloud, progress=None)
+        taken.save(self._snapshots / f"{self.id}-{taken.facts.side}.json")
         return taken
 
     def _owners(self) -> list[Cloud]:
@@ -216,8 +243,8 @@ class Run:
     def _inventory_now(self) -> Inventory:
         return self._inventory if self._inventory is not None else self.inventory()
 
-    def keep(self, selection: Selection) -> Path:
-        """Write the canonical selection file: what papermill takes to repeat this choice."""
+    def keep(self, selection: Selection | Order) -> Path:
+        """Write the canonical file of servers, or of hosts or nodes in order: what repeats the choice headlessly."""
         path = self.site.work_dir / "selections" / f"{selection.digest[:16]}.json"
         selection.save(path)
         return path
@@ -247,7 +274,7 @@ class Run:
                 server_ids=selection.server_ids,
                 verdicts=self._verdicts,
             ),
-            moved=self._cut_over_by(),
+            moved={server_id: plan_hash for server_id, (plan_hash, _) in cut_over_by(self.journal).items()},
             taken=self._taken(inventory.source),
         )
         while self._was_undone(plan):
@@ -330,15 +357,6 @@ class Run:
             ours |= {a for step in steps if states[step.key].in_effect for a in step.params["addresses"]}
         return taken_addresses(source, self.source.nova_network, ours=frozenset(ours))
 
-    def _cut_over_by(self) -> dict[str, str]:
-        """Server id -> hash of the move plan that has begun to cut it over."""
-        found = {}
-        for document in self.journal.plan_documents(kind="move", states=("started", "finished")):
-            plan = Plan.from_document(document)
-            states = self.journal.step_states(plan.hash)
-            found.update({s.id: plan.hash for s in plan.servers if states.get(f"stop:{s.id}", StepState()).in_effect})
-        return found
-
     def _resume_move(self, selection: Selection) -> Plan | None:
         """A begun move of this selection, unless some of it was undone, or nothing is down yet and it is stale."""
         plan = self._resume("move", selection.digest, ("started", "finished"))
@@ -363,14 +381,7 @@ class Run:
         for document in reversed(self.journal.plan_documents(kind=kind, states=states)):
             plan = Plan.from_document(document)
             if plan.selection_digest == digest:
-                self._findings[plan.hash] = (
-                    Finding(
-                        "info",
-                        "resumed",
-                        f"plan {plan.hash[:12]}",
-                        "was begun by an earlier run; what is verified is not done again.",
-                    ),
-                )
+                self._findings[plan.hash] = (resumed(self.journal, plan),)
                 self._go_on()
                 note_plan(self.journal, self.id, plan)
                 return plan
@@ -544,8 +555,9 @@ class Run:
 
     def _context(self, plan: Plan) -> Context:
         return Context(
-            self.source, self.destination, self.site, self.journal, self._secrets, plan, self.id, report=self._report
-        )
+            self.source, self.destination, self.site, self.journal, self._secrets, plan, self.id, report=self._report,
+            _nodes=[self.hardware.nodes],
+        )  # fmt: skip
 
     # -- what becomes of what -----------------------------------------------------------------
     def ledger(self, plan: Plan) -> Fidelity:

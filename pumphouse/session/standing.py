@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -73,7 +74,7 @@ class _Life:
 
 @dataclass
 class Follower:
-    """Follows one plan in the journal; asking again reads only what was added since (read only).
+    """Follows one plan in the journal; asking again reads only what was added since (read only, from any thread).
 
     :param phases: the phases that count; all when empty.
     :param run_id: the run that carries it out: requests to stop are made to a run.
@@ -90,6 +91,7 @@ class Follower:
     _here: int = 0
 
     def __post_init__(self) -> None:
+        self._lock = threading.Lock()  # a button and the thread that follows must not both take in one event
         self._steps = self.plan.phase(*self.phases) if self.phases else self.plan.steps
         self._sizes = {step.key: _size(step) for step in self._steps}
         self._of: dict[str, list[PlannedStep]] = {}
@@ -99,7 +101,11 @@ class Follower:
 
     def look(self, now: datetime) -> Standing:
         """Where things stand at ``now`` (aware UTC)."""
-        self._read(self.journal.events(plan_hash=self.plan.hash, after=self._seen))
+        with self._lock:
+            self._read(self.journal.events(plan_hash=self.plan.hash, after=self._seen))
+            return self._stand(now)
+
+    def _stand(self, now: datetime) -> Standing:
         lives = [self._lives.get(step.key, _Life()) for step in self._steps]
         done = [step for step, life in zip(self._steps, lives, strict=True) if life.last in _DONE]
         under_way = [step for step, life in zip(self._steps, lives, strict=True) if life.last in _UNDER_WAY]

@@ -33,7 +33,7 @@ def tell_story(journal: Journal, run_id: str) -> dict[str, Any]:
     run = journal.get_run(run_id)
     events = journal.events(run_id=run_id)
     bound = _last(events, BIND)
-    approvals = [_approval(event, run) for event in events if event.step_key == APPROVAL]
+    approvals = [_approval(event, run, events) for event in events if event.step_key == APPROVAL]
     plans = _plans(journal, events)
     reports = {plan.hash: make_report(journal, plan) for plan in plans}
     told = {
@@ -92,12 +92,22 @@ def _plan(journal: Journal, plan: Plan, report: Report) -> dict[str, Any]:
     }
 
 
-def _approval(event: Event, run: RunRow) -> dict[str, Any]:
+def _approval(event: Event, run: RunRow, events: Iterable[Event]) -> dict[str, Any]:
+    """An approval, and whether it came in time: before the run's first step of that plan.
+
+    In a notebook the plan is made by the very run that carries it out, so that its approval comes after the run began.
+    Without any step the gate's own moment counts: what was approved later than that, was so by a wrong clock.
+    """
     approved_at = _moment(event.data.get("approved_at"))
+    of_plan = (one for one in events if one.plan_hash == event.plan_hash and one.event in STEP_EVENTS)
+    first = next((one.at for one in of_plan), None)
     return {
         **event.data,
         "plan": event.plan_hash,
         "before_start": approved_at is not None and approved_at <= run.started_at,
+        "before_change": approved_at is not None and approved_at <= (first or event.at),
+        "first_change_at": first.isoformat() if first is not None else None,
+        "gate_at": event.at.isoformat(),
     }
 
 
@@ -217,10 +227,14 @@ def _deviations(
             found.append(f"{approval['approved_by']} approved the plan and ran it: nobody else looked at it.")
         elif approval.get("same_account"):
             found.append(f"The plan was approved as {approval['approved_by']} from the account that ran it.")
-        if not approval["before_start"]:
-            found.append(
-                f"Plan {approval['plan'][:12]} was approved at {approval['approved_at']}, after the run began."
+        if not approval["before_change"]:
+            begun = approval["first_change_at"]
+            why = (
+                f"its first step began at {begun}, before that"
+                if begun
+                else f"the run's gate found that at {approval['gate_at']}, so one of two clocks is wrong"
             )
+            found.append(f"Plan {approval['plan'][:12]} was approved at {approval['approved_at']}: {why}.")
     found += [
         f"Cloud {cloud.get('cloud')}: TLS {line.removeprefix(TLS_EVIDENCE)}."
         for cloud in told["clouds"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from pumphouse.findings import Finding
 from pumphouse.inventory import Snapshot
-from pumphouse.journal import Journal
+from pumphouse.journal import Journal, PlanState
 from pumphouse.model import Server
 from pumphouse.plan.changes import changed_servers
 from pumphouse.plan.fingerprint import fingerprint
@@ -36,6 +37,20 @@ def approved_before(
             continue
         return plan, (*_others(plan, changed, findings), *_said(plan, changed))
     return None
+
+
+def resumed(journal: Journal, plan: Plan) -> Finding:
+    """What is said of a plan that an earlier run began, and may have finished."""
+    words = "was begun by an earlier run; what is verified is not done again."
+    if journal.plan_state(plan.hash) == PlanState.FINISHED and (ended_at := finished_at(journal, plan)) is not None:
+        words = f"was finished at {ended_at:%Y-%m-%d %H:%M:%S} UTC: what is verified is not done again."
+    return Finding("info", "resumed", f"plan {plan.hash[:12]}", words)
+
+
+def finished_at(journal: Journal, plan: Plan) -> datetime | None:
+    """When the last step of a finished plan came to its end; finding it in place later does not count."""
+    ends = [event.at for event in journal.events(plan_hash=plan.hash) if event.event in ("verified", "undone")]
+    return max(ends, default=None)
 
 
 def as_then(planned: PlanServer, now: Server | None) -> bool:

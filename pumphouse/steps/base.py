@@ -146,6 +146,13 @@ class Step(ABC):
         :raises StepError: when something else is in its place.
         """
 
+    def stands(self, ctx: Context, step: PlannedStep) -> bool:
+        """Whether a step that an earlier run verified is left as it is (read only); else it is done once more.
+
+        Only what does no harm when it is done again may say no.
+        """
+        return True
+
     def before(self, ctx: Context, step: PlannedStep) -> Outcome:
         """What the journal's intent should hold beside the intent: a state that acting will destroy (read only)."""
         return {}

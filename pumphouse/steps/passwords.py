@@ -157,12 +157,16 @@ class PutPassword(Step):
 
 
 def _in_force(ctx: Context, user_id: str, secret: str) -> bool:
-    """Whether a user logs in with the secret; not tried in vain, since failed logins may lock the user out."""
+    """Whether the secret is the user's password.
+
+    A login is tried only where the hash does not tell: failed ones may lock the user out, and one that was refused for
+    another reason would set the secret's own hash aside, as if it were the user's.
+    """
     database = ctx.databases.destination_keystone
     found = database.hash_of(user_id) if database is not None else None
     if found is not None and differs(found, secret):
         return False
-    return ctx.destination.accepts_password(user_id, secret)
+    return (found is not None and matches(found, secret)) or ctx.destination.accepts_password(user_id, secret)
 
 
 def _put(ctx: Context, step: PlannedStep, entry: Entry, wanted: PasswordHash, origin: str) -> Outcome:

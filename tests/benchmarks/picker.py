@@ -6,8 +6,8 @@
 *widen*: clearing it again, when all rows go to the browser; *all*: choosing all that match. Those three are over the
 least that moving all rows could take: encoding them as JSON. Seconds are the processor's. With ``--browser``
 JupyterLab is opened in Chromium, and what a person waits for is measured: from opening the notebook to a picker with
-rows, beside the same notebook with the grid alone; and from a key to the rows that it leaves. Nothing fails for being
-slow; medians and their ratios are printed.
+rows, beside the same notebook with the grid alone; from a key to the rows that it leaves; and the tree by project, all
+servers in one group of it. Nothing fails for being slow; medians and their ratios are printed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 import ipywidgets
 import nbformat
 from itables.widget import ITable
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from pumphouse.inventory import Inventory
 from pumphouse.notebook import Picker, select
@@ -90,6 +90,13 @@ def measure(servers: int, rounds: int = 3) -> Ratios:
     )
 
 
+def write_notebook(path: Path, source: str) -> None:
+    """A notebook of one cell."""
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [nbformat.v4.new_code_cell(source)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+
+
 def in_browser(servers: int, rounds: int) -> dict[str, float]:
     """Seconds that a person waits, medians."""
     took: dict[str, list[float]] = {}
@@ -99,9 +106,7 @@ def in_browser(servers: int, rounds: int) -> dict[str, float]:
         templates = folder / "templates"
         templates.mkdir()
         for title, source in (("picker", PICKER), ("grid", GRID)):
-            metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-            cells = [nbformat.v4.new_code_cell(source.format(file=str(file)))]
-            nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), templates / f"{title}.ipynb")
+            write_notebook(templates / f"{title}.ipynb", source.format(file=str(file)))
         work, environment = lay_out(folder / "desk", templates, folder / "site.yaml")
         with jupyterlab(work, environment, folder) as lab, sync_playwright() as playwright:
             browser = launch(playwright)
@@ -110,7 +115,7 @@ def in_browser(servers: int, rounds: int) -> dict[str, float]:
                     page = browser.new_page(viewport={"width": 1400, "height": 1000})
                     took.setdefault(f"open {title}", []).append(_open(lab, page, title))
                     if title == "picker":
-                        for key, seconds in _type(page, servers).items():
+                        for key, seconds in (*_type(page, servers).items(), *_climb(page, servers).items()):
                             took.setdefault(key, []).append(seconds)
                     page.close()
             browser.close()
@@ -138,6 +143,44 @@ def _type(page: Page, servers: int) -> dict[str, float]:
         expect(status).to_contain_text(rows, timeout=30_000)
         found[name] = time.monotonic() - begun
     return found
+
+
+def _climb(page: Page, servers: int) -> dict[str, float]:
+    """The tree by project: from its tab to its groups, from opening the one with all servers to the last of them, and
+    from choosing one of them, and then all, to the totals that say so.
+    """
+    tree = page.locator(".ph-tree")
+    group = tree.locator("summary").first
+    begun = time.monotonic()
+    page.get_by_role("tab", name="By project").click()
+    group.wait_for()
+    found = {"tree": time.monotonic() - begun}
+    found["open group"] = clicked(page, group, f".ph-tree-member:nth-child({servers + 1})")
+    one = tree.locator(".ph-tree-member input").first
+    found["choose in tree"] = clicked(page, one, "[role=status]", "1 server ·")
+    found["choose group"] = clicked(page, group.locator("input"), "[role=status]", f"{servers:,} servers ·")
+    return found
+
+
+def clicked(page: Page, what: Locator, seen: str, text: str = "") -> float:
+    """Seconds from a click until something with a text is drawn; asked inside the page: Playwright's own looking at
+    thousands of elements would be what is measured.
+    """
+    seconds: float = page.evaluate(
+        """([what, seen, text]) => new Promise((done, failed) => {
+            setTimeout(() => failed(new Error(`no ${text || seen} within a minute`)), 60000);
+            const begun = performance.now();
+            const look = () => {
+                const found = [...document.querySelectorAll(seen)].some((one) => one.textContent.includes(text));
+                if (found) requestAnimationFrame(() => done((performance.now() - begun) / 1000));
+                else setTimeout(look, 5);
+            };
+            what.click();
+            look();
+        })""",
+        [what.element_handle(), seen, text],
+    )
+    return seconds
 
 
 def main() -> None:

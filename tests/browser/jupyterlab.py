@@ -214,6 +214,10 @@ class NotebookPage:
         expect(self.code.first.locator(".jp-InputPrompt")).not_to_have_text(before, timeout=CELL_MS)
         expect(self.code.locator(".jp-InputPrompt", has_text="[*]")).to_have_count(0, timeout=CELL_MS)
 
+    def run_below(self) -> None:
+        """Run > Run Selected Cell and All Below, without waiting for their end."""
+        self._menu("Run", "Run Selected Cell and All Below")
+
     def restart_and_run_all(self) -> None:
         """Run > Restart Kernel and Run All Cells, and wait until the last code cell has run."""
         self._menu("Run", "Restart Kernel and Run All Cells…")

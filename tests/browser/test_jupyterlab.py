@@ -71,6 +71,10 @@ def approve_by_keyboard(page: Page, form: Locator) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(form).to_contain_text("Approved. Run the next cell")
+    # all of what was typed, however slow the kernel was when the button was pressed
+    for row, words in (("approved by", "Ada Reviewer"), ("second person", "Bo Second"), ("reason", "browser test")):
+        expect(form.locator("tr", has_text=row)).to_contain_text(words)
+    expect(form.locator("tr", has_text="ticket")).to_have_text(re.compile(r"ticket\s*CHG-7"))
 
 
 @dataclass(frozen=True)

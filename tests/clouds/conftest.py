@@ -11,9 +11,13 @@ import yaml
 
 from pumphouse.clouds import OpenStackCloud, connect
 from tests.clouds.labs import labs, old
-from tests.clouds.stub import PASSWORD, Stub
+from tests.clouds.stub import PASSWORD, Answer, Stub
 
-__all__ = ["Naps", "entry", "labs", "old", "write_clouds"]
+__all__ = ["NOVA", "Naps", "entry", "labs", "old", "write_clouds"]
+
+NOVA = "/compute/v2"
+"""Where the Nova of :func:`grizzly` is."""
+_MARKS = ("os-networks", "OS-DCF", "os-services", "os-evacuate", "os-fixed-ips")
 
 
 @pytest.fixture
@@ -67,6 +71,21 @@ def cloud(stub: Stub, tmp_path: Path, naps: Naps, notices: list[str]) -> Iterato
         "stub", side="destination", clouds_yaml=write_clouds(tmp_path, entry(stub.url)), timeout_s=2,
         notice=notices.append, sleep=naps,
     )  # fmt: skip
+    stub.calls.clear()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def grizzly(stub: Stub, tmp_path: Path, naps: Naps) -> Iterator[OpenStackCloud]:
+    """A stub that looks like Grizzly."""
+    stub.services = {"compute": NOVA, "image": "/image", "identity": "/v2.0"}
+    stub.on("GET", "/compute/", Answer(200, {"versions": [{"id": "v2.0", "status": "CURRENT"}]}))
+    versions = [{"id": "v2.1", "status": "CURRENT"}, {"id": "v1.1", "status": "CURRENT"}]
+    stub.on("GET", "/image/", Answer(300, {"versions": versions}))
+    stub.on("GET", f"{NOVA}/extensions", Answer(200, {"extensions": [{"alias": one} for one in _MARKS]}))
+    stub.on("GET", f"{NOVA}/os-networks", Answer(200, {"networks": []}))
+    made = connect("stub", side="source", clouds_yaml=write_clouds(tmp_path, entry(stub.url)), timeout_s=2, sleep=naps)
     stub.calls.clear()
     yield made
     made.close()

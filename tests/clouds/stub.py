@@ -91,6 +91,8 @@ class Stub:
         self._thread.start()
         self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_address[1]}"
         self.services = {"compute": "/compute/v2.1", "image": "/image", "network": "/network"}
+        self.regions: dict[str, dict[str, str]] = {}
+        """Service -> region -> path, where that is not R1 alone."""
         self.on("GET", "/", Answer(300, {"versions": {"values": [{"id": "v3.8", "status": "stable"}]}}))
         version = {"id": "v3.8", "status": "stable", "links": [{"rel": "self", "href": f"{self.url}/v3/"}]}
         self.on("GET", "/v3", Answer(200, {"version": version}))
@@ -121,8 +123,9 @@ class Stub:
             return Answer(401, {"error": {"message": "The request you have made requires authentication."}})
         catalog = [
             {"type": kind, "name": kind, "endpoints": [
-                {"interface": "public", "region": "R1", "region_id": "R1", "url": f"{self.url}{path}"}]}
-            for kind, path in self.services.items()
+                {"interface": "public", "region": region, "region_id": region, "url": f"{self.url}{path}"}
+                for region, path in self.regions.get(kind, {"R1": place}).items()]}
+            for kind, place in self.services.items()
         ]  # fmt: skip
         token = {
             "user": {"id": USER_ID, "name": "admin", "domain": {"id": "default", "name": "Default"}},

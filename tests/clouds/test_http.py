@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pumphouse.clouds import OpenStackCloud
+from pumphouse.clouds import LaterCloud, OpenStackCloud
+from pumphouse.clouds.api import Cloud
 from pumphouse.errors import (
     ApiError,
     CloudAuthError,
@@ -112,6 +113,21 @@ def test_a_service_that_is_down_is_named(cloud: OpenStackCloud, stub: Stub) -> N
     cloud.wire.overrides["compute"] = f"http://127.0.0.1:{port}"
     with pytest.raises(CloudUnreachable, match=rf"compute does not answer at http://127\.0\.0\.1:{port}/os-keypairs"):
         cloud.compute.list_keypairs()
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["logged in", "later"])
+def test_a_cloud_that_is_being_taken_apart_is_not_waited_for(
+    cloud: OpenStackCloud, stub: Stub, naps: Naps, *, later: bool
+) -> None:
+    stub.on("GET", KEYS, *[Answer(act="reset")] * 6, EMPTY)
+    cloud.wire.outage_s = 1800.0
+    asked: Cloud = LaterCloud("stub", "source", lambda: cloud) if later else cloud
+    asked.expect_end()
+    with pytest.raises(CloudUnreachable):
+        asked.compute.list_keypairs()
+    assert sum(naps) < 60
+    cloud.wire.outage_s = 1800.0
+    assert cloud.compute.list_keypairs() == [], "one that was not to end is waited for"
 
 
 def test_a_write_that_never_left_is_repeated(cloud: OpenStackCloud, stub: Stub, naps: Naps) -> None:

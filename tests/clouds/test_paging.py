@@ -41,7 +41,7 @@ def test_short_pages_are_followed_to_an_empty_one(cloud: OpenStackCloud, stub: S
     assert [one.id for one in cloud.compute.list_servers()] == [f"s{number}" for number in range(7)]
     asked = stub.asked("GET", DETAIL)
     assert [call.query.get("marker") for call in asked] == [None, "s2", "s5", "s6"]
-    assert all(call.query["all_tenants"] == "1" and call.query["limit"] == "1000" for call in asked)
+    assert all(call.query["all_tenants"] == "1" and call.query["limit"] == "200" for call in asked)
 
 
 def test_a_project_is_asked_for_and_compared(cloud: OpenStackCloud, stub: Stub) -> None:
@@ -76,6 +76,36 @@ def test_a_list_that_repeats_itself_is_an_error(cloud: OpenStackCloud, stub: Stu
     stub.on("GET", DETAIL, Answer(200, {"servers": [server(1)]}))
     with pytest.raises(CloudError, match="never end"):
         cloud.compute.list_servers()
+
+
+@pytest.mark.parametrize(
+    ("count", "broken", "place"),
+    [(7, 5, "after s4 ('web4')"), (7, 0, "the first one listed"), (450, 403, "after s402 ('web402')")],
+)
+def test_the_record_that_breaks_a_list_is_found(
+    cloud: OpenStackCloud, stub: Stub, count: int, broken: int, place: str
+) -> None:
+    """One row with a NULL where Nova's code wants none, and the real Nova shows no page with it any more."""
+    whole, failed = nova(count, 1000), Answer(500, {"computeFault": {"message": "ValueError", "code": 500}})
+
+    def answer(call: Call) -> Answer:
+        page = whole(call)
+        return failed if any(one["id"] == f"s{broken}" for one in page.body["servers"]) else page
+
+    stub.on("GET", DETAIL, answer)
+    with pytest.raises(ApiError, match=r"could not list servers.*ValueError") as found:
+        cloud.compute.list_servers()
+    assert place in found.value.message
+    assert "database" in str(found.value)
+    assert len(stub.asked("GET", DETAIL)) < 20
+
+
+def test_a_nova_that_fails_altogether_is_not_a_records_fault(cloud: OpenStackCloud, stub: Stub) -> None:
+    stub.on("GET", DETAIL, Answer(500, {"computeFault": {"message": "no database", "code": 500}}))
+    with pytest.raises(ApiError) as found:
+        cloud.compute.list_servers()
+    assert "record" not in found.value.message
+    assert len(stub.asked("GET", DETAIL)) == 5
 
 
 def test_glance_links_are_followed(cloud: OpenStackCloud, stub: Stub) -> None:

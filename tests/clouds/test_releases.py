@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pumphouse.clouds import OpenStackCloud, connect
+from pumphouse.clouds import OpenStackCloud
 from pumphouse.clouds.discovery import version_list
 from pumphouse.clouds.parse import Doc
 from pumphouse.errors import ApiError
 from pumphouse.model import Assignment
-from tests.clouds.conftest import Naps, entry, write_clouds
+from tests.clouds.conftest import NOVA, Naps
 from tests.clouds.stub import Answer, Call, Stub
 
-NOVA = "/compute/v2"
-MARKS = ("os-networks", "OS-DCF", "os-services", "os-evacuate", "os-fixed-ips")
 SERVER = {"id": "s1", "name": "web", "tenant_id": "p1", "status": "ACTIVE", "flavor": {"id": "1"},
           "addresses": {"net": [{"addr": "10.0.0.2", "version": 4, "OS-EXT-IPS:type": "fixed"}]}}  # fmt: skip
-
-
-@pytest.fixture
-def grizzly(stub: Stub, tmp_path: Path, naps: Naps) -> Iterator[OpenStackCloud]:
-    """A stub that looks like Grizzly."""
-    stub.services = {"compute": NOVA, "image": "/image", "identity": "/v2.0"}
-    stub.on("GET", "/compute/", Answer(200, {"versions": [{"id": "v2.0", "status": "CURRENT"}]}))
-    versions = [{"id": "v2.1", "status": "CURRENT"}, {"id": "v1.1", "status": "CURRENT"}]
-    stub.on("GET", "/image/", Answer(300, {"versions": versions}))
-    stub.on("GET", f"{NOVA}/extensions", Answer(200, {"extensions": [{"alias": one} for one in MARKS]}))
-    stub.on("GET", f"{NOVA}/os-networks", Answer(200, {"networks": []}))
-    made = connect("stub", side="source", clouds_yaml=write_clouds(tmp_path, entry(stub.url)), timeout_s=2, sleep=naps)
-    stub.calls.clear()
-    yield made
-    made.close()
 
 
 def test_grizzly_is_recognised(grizzly: OpenStackCloud) -> None:

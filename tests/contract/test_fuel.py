@@ -82,8 +82,16 @@ def test_environment(fuel: Fuel, environment: FuelEnvironment) -> None:
     assert fuel.get_environment(environment.id) == environment
     again = fuel.create_environment(environment.name, environment.release_id)
     assert again == environment
-    with pytest.raises(NodeRefused, match="exists with"):
-        fuel.create_environment(environment.name, environment.release_id + 1)
+    other: dict[str, str]
+    for release_id, other, said in (
+        (environment.release_id + 1, {}, f"its release is {environment.release_id} instead of"),
+        (environment.release_id, {"net_segment_type": "gre"}, "its segmentation is vlan instead of gre"),
+        (environment.release_id, {"net_provider": "nova_network"}, "provider is neutron instead of nova_network"),
+        (environment.release_id, {"mode": "multinode"}, "its mode is ha_compact instead of multinode"),
+    ):
+        # what a release has not is refused for that
+        with pytest.raises(NodeRefused, match=f"{said}|has no"):
+            fuel.create_environment(environment.name, release_id, **other)
     assert fuel.list_nodes(environment.id) == []
     assert fuel.running_task(environment.id) is None
     assert fuel.find_environment(name("nobody")) is None

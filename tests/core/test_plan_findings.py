@@ -338,6 +338,42 @@ def test_the_sample_site_says_all_that_is_wrong_with_it_at_once(tmp_path: Path) 
     }
 
 
+@pytest.mark.parametrize(
+    ("host", "words"), [(None, "is on no host"), ("gone", "gone, where Nova knows of no nova-compute")]
+)
+def test_a_running_server_needs_a_host_that_stops_it(tmp_path: Path, host: str | None, words: str) -> None:
+    _, findings = planned(tmp_path, "acme-web1", **one(host=host))
+    (found,) = [f for f in blocking(findings) if f.code == "host-down"]
+    assert words in found.message
+    stopped = one(host=host, status="SHUTOFF", vm_state="stopped", power_state=4)
+    assert "host-down" not in {f.code for f in planned(tmp_path, "acme-web1", **stopped)[1]}
+
+
+def test_two_networks_of_one_label_are_told_apart_by_their_addresses(tmp_path: Path) -> None:
+    second = replace(NET, id="n2", cidr="10.20.0.0/24", pools=(("10.20.0.2", "10.20.0.254"),), gateway_ip="10.20.0.1")
+    source = healthy(
+        networks=(NET, second),
+        servers=(make_server(), make_server("acme-web2", address="10.20.0.12")),
+        floating_ips=(),
+    )
+    plan, findings = planned(tmp_path, "acme-web2", source=source)
+    assert not [f for f in blocking(findings) if f.code.startswith("network")]
+    (step,) = [step for step in plan.steps if step.kind == "network"]
+    assert (step.params["source_id"], step.params["cidr"]) == ("n2", "10.20.0.0/24")
+    (port,) = [step for step in plan.steps if step.kind == "port"]
+    assert port.params["network_id"] == "n2"
+    _, findings = planned(tmp_path, "acme-web1", "acme-web2", source=source)
+    (found,) = [f for f in blocking(findings) if f.code == "network-ambiguous"]
+    assert all(word in found.message + found.remedy for word in ("10.10.0.0/24", "10.20.0.0/24", NET.id, "n2"))
+    made = make_snapshot("destination", networks=(*make_snapshot("destination").networks, replace(second, name="two")))
+    plan, findings = planned(
+        tmp_path, "acme-web1", "acme-web2", source=source, destination=made, networks={"n2": "two"}
+    )
+    assert not [f for f in blocking(findings) if f.code.startswith("network")]
+    names = {s.params["source_id"]: s.params["name"] for s in plan.steps if s.kind == "network"}
+    assert names == {NET.id: NET.name, "n2": "two"}
+
+
 def test_an_ambiguous_network_label_or_group_name_is_not_guessed(tmp_path: Path) -> None:
     twice = healthy(networks=(NET, replace(NET, id="other")))
     _, findings = planned(tmp_path, "acme-web1", source=twice)

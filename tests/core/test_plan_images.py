@@ -11,7 +11,8 @@ import pytest
 from pumphouse.checks.images import check_images, check_records, is_mislabelled
 from pumphouse.clouds.api import Images
 from pumphouse.errors import CloudUnreachable, SiteError
-from pumphouse.model import Flavor, Image
+from pumphouse.model import MARKER, Flavor, Image
+from pumphouse.plan.images import to_copy
 from pumphouse.plan.model import Plan
 from pumphouse.site import Carry, load_site
 from pumphouse.steps.progress import Progress, size_text
@@ -30,6 +31,25 @@ def web_from(tmp_path: Path, *images: Image, **more: Any) -> tuple[Plan, tuple[A
     server = make_server(image_id=images[0].id)
     source = healthy(images=images, servers=(server,), floating_ips=(), **more.pop("source", {}))
     return planned(tmp_path, "acme-web1", source=source, **more)
+
+
+@pytest.mark.parametrize(
+    ("others", "there", "expected"),
+    [((), (), 12), (("aki", "ari"), (), 20), (("aki", "ari", "twin"), (), 20), (("aki", "ari"), ("aki",), 15)],
+)
+def test_what_is_counted_before_there_is_a_plan_is_what_the_plan_copies(
+    tmp_path: Path, others: tuple[str, ...], there: tuple[str, ...], expected: int
+) -> None:
+    sizes = {"aki": 5, "ari": 3}
+    parts = {name: make_image(name, size_bytes=size << 20) for name, size in sizes.items() if name in others}
+    properties = {f"{what}_id": uid(name) for what, name in (("kernel", "aki"), ("ramdisk", "ari")) if name in parts}
+    root = make_image("ami", properties=properties)
+    twin = (replace(root, id=uid("twin")),) if "twin" in others else ()
+    copies = tuple(replace(parts[name], id=uid(f"{name}-there"), properties={MARKER: uid(name)}) for name in there)
+    destination = make_snapshot("destination", images=copies)
+    plan, _ = web_from(tmp_path, root, *twin, *parts.values(), destination=destination)
+    counted = to_copy(healthy(images=(root, *twin, *parts.values())), destination, [root.id])
+    assert sum(counted.values()) == plan.copy_bytes == expected << 20
 
 
 # --- one copy per content -----------------------------------------------------------------------------
@@ -294,6 +314,8 @@ def at_destination(*flavors: Flavor) -> dict[str, Any]:
         ((replace(EQUAL, id="77"),), "refuse", "flavor-name-taken"),
         ((replace(EQUAL, id="77"),), "adopt", ("77", "m1.small")),
         ((replace(EQUAL, id="77", vcpus=9),), "adopt", "flavor-name-taken"),
+        ((replace(EQUAL, id="77", name="M1.Small"),), "refuse", "flavor-name-taken"),
+        ((replace(EQUAL, id="77", name="M1.Small"),), "adopt", ("77", "M1.Small")),
         ((replace(EQUAL, id="77"),), "rename", ("2", "m1.small-old")),
         ((replace(EQUAL, name="other", vcpus=9),), "adopt", "flavor-id-taken"),
         (

@@ -40,9 +40,9 @@ NOVAS = [
 ]
 
 
-def test_the_readme_shows_what_becomes_of_each_state() -> None:
-    readme = (Path(pumphouse.__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("### Servers in every state")[2].partition("\n\n###")[0]
+def test_the_documentation_shows_what_becomes_of_each_state() -> None:
+    document = (Path(pumphouse.__file__).parent.parent / "doc" / "moving.md").read_text(encoding="utf-8")
+    table = document.partition("## Servers in every state")[2].partition("\n\n##")[0]
     rows = [row.split("|")[1].split(",") for row in table.splitlines() if row.startswith("| ")]
     shown = [word.strip() for row in rows for word in row if word.strip().replace("_", "").isupper()]
     assert sorted(shown) == NOVAS

@@ -15,7 +15,6 @@ from pumphouse.databases.abilities import PREFIX
 from pumphouse.databases.engine import Database
 from pumphouse.databases.facts import read_facts, unusable
 from pumphouse.errors import CloudError, CloudUnreachable, DatabaseError
-from pumphouse.holder import holder
 from pumphouse.site import DatabaseRef
 from tests.databases.people import People, cheap_hash
 from tests.labsite import start_lab
@@ -98,18 +97,35 @@ def test_what_an_interrupted_trial_left_behind_is_removed_later(people: People, 
 
 
 def test_what_a_dead_process_left_behind_is_removed_at_once(people: People, database: KeystoneDatabase) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from pumphouse.holder import holder; print(holder())"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    said = [sys.executable, "-c", "from pumphouse.holder import holder; print(holder(), flush=True); input()"]
     purpose = "tries which password hashes this Keystone reads; removed at once by "
-    names = {who: f"{PREFIX}{int(time.time())}-{number}" for number, who in enumerate((done.stdout.strip(), holder()))}
-    for who, name in names.items():
+    name = f"{PREFIX}{int(time.time())}-0"
+    with subprocess.Popen(said, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        who = other.stdout.readline().strip()
         people.new.identity.create_user(name, password="x" * 20, description=f"{purpose}{who}")
-    dead, alive = names.values()
-    assert remove_left_behind(people.new) == [dead]
-    assert probes(people) == [alive]
-    assert remove_left_behind(people.new, now=lambda: time.time() + 7200) == [alive]
+        assert remove_left_behind(people.new) == []
+        assert probes(people) == [name]
+        other.communicate("\n")
+    assert remove_left_behind(people.new) == [name]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"method": "POST", "path": "/v3/users$", "kind": "lost"},  # was made: nobody knows its id
+        {"method": "DELETE", "path": "/v3/users/", "status": 503, "times": 0},
+    ],
+)
+def test_what_a_failed_trial_of_this_process_left_is_removed(
+    people: People, database: KeystoneDatabase, fault: dict[str, object]
+) -> None:
+    with people.lab.fault(service="destination.identity", **fault), pytest.raises(CloudError):
+        try_schemes(people.new, database, ["2b"])
+    if fault["method"] == "DELETE":
+        assert len(probes(people)) == 1
+        try_schemes(people.new, database, ["2b"])
+    assert probes(people) == []
 
 
 def test_facts_hold_schemes_and_verdicts_and_no_hash(people: People) -> None:

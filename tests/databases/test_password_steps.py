@@ -180,6 +180,17 @@ def test_a_hash_of_another_scheme_than_planned_is_not_carried(people: People) ->
     assert person.state == "secret"
 
 
+def test_a_login_that_is_refused_in_passing_sets_no_secret_aside_as_the_own_password(people: People) -> None:
+    person = people.person()
+    plan = person.plan()
+    people.run(plan, "user")
+    refused = {"service": "destination.identity", "method": "POST", "path": "auth/tokens", "status": 401, "times": 0}
+    with people.lab.fault(**refused), pytest.raises(StepError, match="in force should be True"):
+        people.run(plan, "secret")
+    people.run(plan)
+    assert person.state == "own"
+
+
 def test_a_refusal_by_the_api_leaves_the_own_password_recoverable(people: People, moved: Person) -> None:
     later = moved.plan(ident=None)
     people.run(later, "user")

@@ -132,3 +132,21 @@ def test_a_move_leaves_the_same_journal_and_the_same_record(
         for run_id in (hand, batch)
     ]
     assert events[0] == events[1]
+
+
+@pytest.mark.filterwarnings("default")
+def test_running_all_again_after_the_end_shows_the_move_and_does_nothing(
+    desk: Desk, fleet: Iterator[str], journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nothing in the parameters, as after a restart of a kernel whose servers were chosen in the picker."""
+    server_id = next(fleet)
+    approve_move(desk, [server_id])
+    mine = by_hand(desk, "03-move-servers.ipynb", [server_id], monkeypatch)
+    again = by_hand(desk, "03-move-servers.ipynb", [], monkeypatch)
+    assert desk.places([server_id]) == [MOVED]
+    # the lines of steps that are carried out are the only thing that does not come back
+    shown = [[(cell, [kind for kind in kinds if kind != "stdout"]) for cell, kinds in sections(b)] for b in (mine, again)]
+    assert shown[0] == shown[1]
+    last = last_run(journal, "03-move-servers")
+    assert journal.get_run(last).result == "nothing-to-do"
+    assert {event for _kind, event in steps(journal, last) if not _kind.startswith("@")} == {"skipped"}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import pytest
+import yaml
 
 from pumphouse.errors import ApprovalMissing, PlanStale, StepError
 from pumphouse.selection import select_servers
-from tests.flow.desk import AT_SOURCE, MOVED, Desk, eventually
+from tests.flow.desk import AT_SOURCE, MOVED, STOPPED, Desk, eventually
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.raw import ask
 
@@ -76,6 +79,33 @@ def test_a_change_between_preparing_and_stopping(desk: Desk, fleet: Iterator[str
     assert desk.place(same) == MOVED
     desk.act(stopped, "os-start", "ACTIVE")
     assert desk.place(stopped) == AT_SOURCE
+
+
+def test_a_change_while_others_are_cut_over(desk: Desk, fleet: Iterator[str], tmp_path: Path) -> None:
+    """What was unchanged when the cutover began is looked at once more before its own stop."""
+    ids = list(islice(fleet, 2))
+    names = {desk.servers[server_id]["name"]: server_id for server_id in ids}
+    for name in ("clouds.yaml", "secure.yaml"):
+        shutil.copy(desk.lab.directory / name, tmp_path / name)
+    site = yaml.safe_load(desk.lab.site_file.read_text(encoding="utf-8"))
+    site["limits"] |= {"parallel": 1}
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site), encoding="utf-8")
+    stopped: list[str] = []
+
+    def at_the_first_stop(line: str) -> None:
+        if " stop " in line and not stopped:
+            stopped.extend(server_id for name, server_id in names.items() if f" {name} " not in line)
+            desk.act(stopped[0], "os-stop", "SHUTOFF")
+
+    desk.on_line = at_the_first_stop
+    done = desk.do("move", ids=ids, site_file=tmp_path / "site.yaml")
+    desk.on_line = lambda _line: None
+    assert len(stopped) == 1
+    assert "status was ACTIVE, is SHUTOFF" in str(done.error)
+    assert done.result == "failed"
+    (other,) = stopped
+    assert {i: desk.place(i) for i in ids} == {i: STOPPED if i == other else MOVED for i in ids}
+    desk.act(other, "os-start", "ACTIVE")
 
 
 def test_an_approval_does_not_cover_what_else_changed(desk: Desk, fleet: Iterator[str]) -> None:

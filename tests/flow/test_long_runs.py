@@ -133,6 +133,50 @@ print("RESULT", run.journal.get_run(run.id).result)
 """
 
 
+SHORT_LEASE = STOPPABLE.replace(
+    "from pumphouse.selection",
+    "from pumphouse import executor\nexecutor._lease_s = lambda ctx: 1.5\nfrom pumphouse.selection",
+)
+
+
+def test_a_process_that_slept_longer_than_its_lease_leaves_its_servers_to_who_took_them(
+    desk: Desk, fleet: Iterator[str]
+) -> None:
+    """Somebody else finishes the server meanwhile; the sleeper changes nothing any more when it wakes up."""
+    ids = list(islice(fleet, 1))
+    prepared(desk, ids)
+    command = [sys.executable, "-c", SHORT_LEASE, str(desk.lab.site_file), *ids]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                if "stop " in line:
+                    os.kill(process.pid, signal.SIGSTOP)
+                    break
+            time.sleep(2.0)
+
+            def wake_it_up(line: str) -> None:
+                if " boot " in line and not process.poll():
+                    os.kill(process.pid, signal.SIGCONT)
+                    said.extend(process.stdout or ())
+                    process.wait(60)
+
+            desk.on_line = wake_it_up
+            done = desk.do("move", ids=ids, approved=False)
+        finally:
+            process.kill()
+    text = "".join(said)
+    assert "LOST     the claim on server:" in text, text
+    assert f"server:{ids[0]} is being worked on by" in text, text
+    assert "RESULT succeeded" not in text
+    # whoever took it was not disturbed
+    assert (done.error, done.result) == (None, "succeeded")
+    assert desk.places(ids) == [MOVED]
+    assert len(desk.copies(ids[0])) == 1
+
+
 def test_a_process_that_is_stopped_for_a_while_says_so_and_goes_on(desk: Desk, fleet: Iterator[str]) -> None:
     ids = list(islice(fleet, 2))
     prepared(desk, ids)

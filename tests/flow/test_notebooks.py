@@ -99,15 +99,18 @@ def test_a_move_that_nobody_approved(desk: Desk, ids: list[str]) -> None:
 
 
 def test_the_runbook_moves_part_of_a_project(desk: Desk, ids: list[str]) -> None:
-    approve(desk, "move", ids=ids)
-    ran = run(desk, "runbooks/move-project.yaml", projects=["fleet"], query=f"name in {names(desk, ids)}", change="C-1")
+    """With a probe of its own, where site.yaml names another one: without it the approval would be of another plan."""
+    probe = f"http:{desk.lab.guest_port}/"
+    approve(desk, "move", ids=ids, probe=probe)
+    part = {"projects": ["fleet"], "query": f"name in {names(desk, ids)}"}
+    ran = run(desk, "runbooks/move-project.yaml", **part, probe=probe, change="C-1")
     assert (ran.exit_code, ran.outcome["result"]) == (0, "succeeded"), ran.said
     steps = ran.outcome["steps"]
     assert [Path(step["notebook"]).stem for step in steps] == ["01-inventory", "02-check", "03-move-servers"]
     assert [step["result"] for step in steps] == ["succeeded"] * 3
     assert desk.places(ids) == [MOVED, MOVED]
     text = record(desk, steps[-1])
-    for word in (*names(desk, ids), *ids, "rita", "olga", "C-1"):
+    for word in (*names(desk, ids), *ids, "rita", "olga", "C-1", probe):
         assert word in text, word
     for step in steps[:2]:
         record(desk, step)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 import logging
+import os
 import shutil
-import sqlite3
-import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -24,6 +21,7 @@ from pumphouse.errors import ApprovalMissing, PumphouseError
 from pumphouse.runner import run_notebook
 from pumphouse.selection import select_servers
 from pumphouse.site import load_site
+from tests.canaries import Canaries, open_to_others, seen_in_file, seen_in_rows, watched
 from tests.flow.desk import AT_SOURCE, Desk, eventually
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.raw import ask
@@ -39,77 +37,6 @@ ENVIRONMENT = {
 }
 #: Files that are made to hold secrets, and must be nobody else's.
 KEEPERS = {"secure.yaml", "handover-secrets.yaml"}
-
-
-def forms(secret: str) -> set[bytes]:
-    """A secret as programs write it: as it is, in base64 at any offset, quoted, escaped."""
-    raw = secret.encode()
-    texts = {
-        secret,
-        quote(secret, safe=""),
-        quote_plus(secret),
-        json.dumps(secret)[1:-1],
-        repr(secret)[1:-1],
-        raw.hex(),
-    }
-    found = {text.encode() for text in texts}
-    for offset in range(3):
-        encoded = base64.b64encode(b"x" * offset + raw).decode().rstrip("=")
-        # the first and last characters depend on the neighbours
-        core = encoded[4 if offset else 0 : -2]
-        found |= {core.encode(), core.replace("+", "-").replace("/", "_").encode()}
-    return {form for form in found if len(form) >= 8}
-
-
-class Canaries:
-    """The secrets of a site, and where one of them was seen."""
-
-    def __init__(self) -> None:
-        self.secrets: dict[str, str] = {}
-
-    def add(self, name: str, secret: str) -> None:
-        """One more."""
-        if len(secret) >= 6:
-            self.secrets[name] = secret
-
-    def add_all(self, name: str, document: Any) -> None:
-        """Whatever stands in a file of secrets under a secret's name."""
-        if isinstance(document, dict):
-            for key, value in document.items():
-                if isinstance(value, str) and key in ("password", "token", "secret"):
-                    self.add(f"{name}.{key}", value)
-                self.add_all(f"{name}.{key}", value)
-
-    def seen_in(self, data: bytes) -> list[str]:
-        """Names of those that stand in some bytes."""
-        return [name for name, secret in self.secrets.items() if any(form in data for form in forms(secret))]
-
-
-@contextmanager
-def watched_arguments(canaries: Canaries) -> Iterator[list[str]]:
-    """Looks at the arguments of all processes again and again while the block runs."""
-    seen: list[str] = []
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.2):
-            known = {name: forms(secret) for name, secret in dict(canaries.secrets).items()}
-            for place in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    words = place.read_bytes()
-                except OSError:
-                    continue
-                seen.extend(
-                    f"{name} in {words[:80]!r}" for name, all_of in known.items() if any(f in words for f in all_of)
-                )
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join(10)
 
 
 def plant(desk: Desk, folder: Path, canaries: Canaries) -> Path:
@@ -148,6 +75,15 @@ def server_with_secrets(desk: Desk, like: str) -> str:
     return made
 
 
+@pytest.fixture
+def careless() -> Iterator[None]:
+    """A trap: whoever makes a file and does not say who may read it lets everybody."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("careless")
 def test_no_secret_is_told_anywhere(
     desk: Desk, fleet: Iterator[str], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +95,7 @@ def test_no_secret_is_told_anywhere(
     keeper = server_with_secrets(desk, plain)
     said: list[str] = []
     caplog.set_level(logging.DEBUG)
-    with watched_arguments(canaries) as arguments:
+    with watched(canaries) as arguments:
         with desk.run(site_file) as run:
             for cloud in (run.source, run.destination):
                 for number, secret in enumerate(cloud._wire.secrets):  # type: ignore[attr-defined]
@@ -194,22 +130,11 @@ def test_no_secret_is_told_anywhere(
         if file.name in KEEPERS:
             assert file.stat().st_mode & 0o077 == 0, file
             continue
-        data = file.read_bytes()
-        data = gzip.decompress(data) if file.suffix == ".gz" else data
-        if file.name.endswith(".dsse.json"):
-            data += base64.b64decode(json.loads(data)["payload"])
-        assert canaries.seen_in(data) == [], file
+        assert seen_in_file(canaries, file) == [], file
         looked_at += 1
     assert looked_at > 20
-    rows = sqlite3.connect(tmp_path / "journal.db")
-    for (table,) in rows.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-        told_rows = repr(rows.execute(f"SELECT * FROM {table}").fetchall()).encode()
-        assert canaries.seen_in(told_rows) == [], table
-    rows.close()
-    for private in ("journal.db", "work/plans"):
-        kept = tmp_path / private
-        for file in [kept] if kept.is_file() else list(kept.iterdir()):
-            assert file.stat().st_mode & 0o077 == 0, file
+    assert seen_in_rows(canaries, tmp_path / "journal.db") == {}
+    assert open_to_others(tmp_path, "journal.db", "work/plans", "work/snapshots", "work/handover-secrets.yaml") == []
     assert desk.places([plain, broken, unapproved]) == [AT_SOURCE] * 3
     ask(desk.old.compute, f"/servers/{keeper}", "DELETE")
     desk.servers.pop(keeper)

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from pumphouse.errors import PumphouseError
 CANARY = "canary-S3cret-0123456789"
 EXAMPLES = int(os.environ.get("PUMPHOUSE_FUZZ", "25"))
 TRIED: dict[str, int] = {}
+_COUNTING = threading.Lock()
 
 
 def fuzzed(share: float = 1.0) -> settings:
@@ -135,7 +137,8 @@ def tame(what: str, read: Callable[[], Any], *, secret: bool = False) -> Outcome
 
     :param secret: what is read may hold secrets, so that nothing of it may be quoted.
     """
-    TRIED[what] = TRIED.get(what, 0) + 1
+    with _COUNTING:
+        TRIED[what] = TRIED.get(what, 0) + 1
     try:
         return Outcome(value=read())
     except PumphouseError as caught:

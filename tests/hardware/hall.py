@@ -71,10 +71,8 @@ class LabHall:
         return [one["name"] for one in found if "canary" in one["name"]]
 
     def conscience(self) -> None:
-        """No two live servers had one address; a host with servers lost its power only where that was approved."""
-        broken = self.lab.violations()
-        assert {law["kind"] for law in broken} <= {"server-lost-host"}, broken
-        assert all("compute1" in law["detail"] for law in broken), broken
+        """No law of the site is broken: no two live servers had one address, no host was lost under its servers."""
+        assert self.lab.violations() == []
 
     @contextlib.contextmanager
     def staged(self, name: str, fault: str) -> Iterator[None]:
@@ -88,6 +86,8 @@ class LabHall:
     def ground(self) -> None:
         """Give the empty destination what a canary is made of."""
         with self.lab.connect("new") as new:
+            if any(one["name"] == "m1.canary" for one in ask(new.compute, "/flavors")["flavors"]):
+                return  # another module did
             flavor = {"flavor": {"name": "m1.canary", "vcpus": 1, "ram": 512, "disk": 1}}
             ask(new.compute, "/flavors", "POST", json=flavor)
             made = new.image.create_image(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import pytest
 from pumphouse.errors import CloudUnreachable, PlanError, StepError
 from pumphouse.findings import Finding, blocking
 from pumphouse.model import FloatingIp
+from pumphouse.nodes.spec import Hardware
 from pumphouse.plan.hardware import Canary, Layout
 from pumphouse.plan.hardware.decommission import Archive, Ending, order_of, plan_decommission
 from pumphouse.plan.hardware.remains import Accounts, Remnant, SourceRemains, account, control_rank, unknown
 from pumphouse.plan.model import Plan
 from pumphouse.records.redact import Redactor
+from pumphouse.session.decommission import has_ended, is_ending
 from pumphouse.steps.hardware.archive import ArchiveSource, look_at_archive, problem_of, require_archive
 from pumphouse.steps.hardware.decommission import ControllerOff
 from tests.factories import make_image, make_server
@@ -257,7 +260,7 @@ def test_a_controller_keeps_its_power_unless_the_source_is_spent(
     said[0] = CloudUnreachable("old does not answer.", remedy="look.")  # for it was this one's power that went
     assert ControllerOff().look(ctx, step) == {"serial": FIRST.serial}
     assert ControllerOff().undo(ctx, step, {}, ours=True) == {"power": "on"}
-    assert hall.world.log == ["power off", "boot disk", "power on"]
+    assert hall.world.log == ["power off", "no more patience", "boot disk", "power on"]
     hall.world.broken.add("foreign-serial")
     with pytest.raises(StepError, match="not the machine that was meant"):
         ControllerOff().look(ctx, step)
@@ -267,4 +270,113 @@ def test_a_controller_keeps_its_power_unless_the_source_is_spent(
     hall.world.change_fuel(environment_id=7, status="ready")
     with pytest.raises(StepError, match="belongs to the destination"):
         ControllerOff().look(ctx, step)
+    hall.journal.close()
+
+
+# -- taken up again -------------------------------------------------------------------------------
+def says(hall: Hall, **values: Any) -> None:
+    """site.yaml says something else of the controller now."""
+    node = replace(hall.site.hardware.nodes["n1"], **values)
+    hall.world.node = node
+    hall.site = replace(hall.site, hardware=replace(hall.site.hardware, nodes={"n1": node}))
+
+
+@pytest.fixture
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Hall, Callable[[], Plan], Plan]]:
+    """A hall, its operator, who asks for the same each time, and a plan whose archive is made."""
+    hall = Hall.open(tmp_path, World(node=FIRST, service=None))
+
+    def ending(*_: Any, controllers: tuple[Any, ...], **__: Any) -> Ending:
+        return Ending(controllers, (), admin_vlan=ADMIN_VLAN)
+
+    monkeypatch.setattr("pumphouse.session.decommission.read_ending", ending)
+
+    def ask() -> Plan:
+        return hall.work.plan_decommission(["true"], str(tmp_path / "kept.tar"), environment="mos")
+
+    made = ask()
+    hall.journal.set_plan_state(made.hash, "started")
+    for key in ("source-spent:old", "archive:old"):
+        outcome = {"changed_s": time.time()}
+        for event in ("intent", "done", "verified"):
+            hall.journal.write(hall.run_id, made.hash, key, event, outcome)
+    yield hall, ask, made
+    hall.journal.close()
+
+
+Begun = tuple[Hall, Callable[[], Plan], Plan]
+
+
+def test_a_begun_end_is_taken_up_while_site_yaml_says_the_same(begun: Begun) -> None:
+    _, ask, made = begun
+    assert ask().hash == made.hash
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"serial": "SN-corrected"},
+        {"macs": ("52:54:00:00:09:01",)},
+        {"host": "controller-2"},
+        {"ports": (replace(FIRST.ports[0], port="p-other"),)},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_a_controller_that_is_another_machine_by_now_wants_another_plan(begun: Begun, values: dict[str, Any]) -> None:
+    hall, ask, made = begun
+    says(hall, **values)
+    assert ask().hash != made.hash
+    assert hall.journal.plan_state(made.hash) == "superseded"
+
+
+@pytest.mark.parametrize("values", [{"serial": "SN-corrected"}, {"host": "controller-2"}])
+def test_and_none_once_it_lost_its_power_as_site_yaml_was_then(begun: Begun, values: dict[str, Any]) -> None:
+    hall, ask, made = begun
+    for event in ("intent", "done", "verified"):
+        hall.journal.write(hall.run_id, made.hash, "controller-off:n1", event, {})
+    says(hall, **values)
+    with pytest.raises(PlanError, match=f"something else of the {next(iter(values))}"):
+        ask()
+    assert hall.journal.plan_state(made.hash) == "started"
+
+
+# -- a source that is no more ---------------------------------------------------------------------
+BOTH = Hardware(
+    nodes={"n1": FIRST, "n2": LAST, "n3": make_node("n3"), "n4": make_node("n4", role="controller", host="")}
+)
+
+
+def off(hall: Hall, made: Plan, *names: str) -> None:
+    for name in names:
+        for event in ("intent", "done"):
+            hall.journal.write(hall.run_id, made.hash, f"controller-off:{name}", event, {})
+
+
+def test_a_source_has_ended_when_every_controller_of_a_begun_plan_is_off(tmp_path: Path) -> None:
+    hall = Hall.open(tmp_path, World(node=FIRST))
+    assert not has_ended(hall.journal, BOTH)
+    made, _ = plan()
+    hall.journal.save_plan(made.hash, kind=made.kind, selection_digest=DIGEST, document=made.document)
+    off(hall, made, "n1", "n2")
+    assert not has_ended(hall.journal, BOTH), "a plan that was never begun"
+    hall.journal.set_plan_state(made.hash, "started")
+    assert has_ended(hall.journal, BOTH)
+    assert is_ending(hall.journal)
+    another = replace(BOTH, nodes={**BOTH.nodes, "n5": make_node("n5", role="controller")})
+    assert not has_ended(hall.journal, another), "a controller that no plan took"
+    hall.journal.write(hall.run_id, made.hash, "controller-off:n2", "undone", {})
+    assert not has_ended(hall.journal, BOTH), "one was switched on again"
+    hall.journal.close()
+
+
+def test_it_has_not_while_its_last_controller_has_power(tmp_path: Path) -> None:
+    hall = Hall.open(tmp_path, World(node=FIRST))
+    made, _ = plan()
+    hall.journal.save_plan(made.hash, kind=made.kind, selection_digest=DIGEST, document=made.document)
+    hall.journal.set_plan_state(made.hash, "started")
+    off(hall, made, "n1")
+    assert not has_ended(hall.journal, BOTH)
+    hall.journal.set_plan_state(made.hash, "superseded")
+    off(hall, made, "n2")
+    assert not has_ended(hall.journal, BOTH), "another plan took its place"
     hall.journal.close()

@@ -48,12 +48,16 @@ def empty(hall: LabHall) -> None:
     assert not hall.servers()
 
 
+@pytest.mark.timeout(400)
 def test_the_source_ends_only_when_nothing_is_left_and_goes_on_when_it_is_dark(ending: LabHall, tmp_path: Path) -> None:
     archive = tmp_path / "controllers.tar"
     write = f"import pathlib; pathlib.Path({str(archive)!r}).write_bytes({KNOWN!r})"
     words = [sys.executable, "-c", write]
     servers, images, addresses = held(ending)
-    asked: dict[str, Any] = {"copy_disks": False, "discovery_s": 60.0, "controllers": ["net-01", "ctl-01"]}
+    asked: dict[str, Any] = {
+        "copy_disks": False, "discovery_s": 60.0, "controllers": ["net-01", "ctl-01"],
+        "become": {"net-01": ["controller"]},
+    }  # fmt: skip
     with ending.run() as run:
         plan = run.hardware.plan_decommission(words, str(archive), **asked)
         with pytest.raises(ChecksFailed) as refused:
@@ -77,6 +81,18 @@ def test_the_source_ends_only_when_nothing_is_left_and_goes_on_when_it_is_dark(e
     for name in ("net-01", "ctl-01"):
         machine = ending.machine(name)
         assert (machine["runs"], machine["disk"], ending.vlan(name)) == ("destination", "destination", 100)
+    assert (ending.machine("net-01")["roles"], ending.machine("ctl-01")["roles"]) == (["controller"], ["compute"])
+    with ending.lab.connect("new") as new:
+        services = ask(new.compute, "/os-services")["services"]
+    control = [(one["host"], one["state"]) for one in services if one["binary"] == "nova-scheduler"]
+    assert sorted(state for _, state in control) == ["up", "up"], "the new one beside the first"
+    assert ending.machine("net-01")["hostname"] in {host for host, _ in control}
+    with ending.run() as run:
+        again = run.hardware.plan_decommission(words, str(archive), **asked)
+        laid_out = {step.node: step.params["template"] for step in again.steps if step.kind == "node-assign"}
+        shown = run.verify(again, "retire")
+    assert laid_out["net-01"] != laid_out["ctl-01"] == "new-01", "a controller is laid out like a controller"
+    assert {"controller-up", "host-up", "canary"} <= {row["step"] for row in shown}
     history = ending.lab.control("GET", "/hardware")["history"]
     off = [one["name"] for one in history if one["event"] == "power-off" and one["name"] in ("net-01", "ctl-01")]
     assert off.index("net-01") < off.index("ctl-01")

@@ -261,6 +261,17 @@ def test_fuel_must_tell_whether_a_node_that_it_deployed_may_lose_power(
     assert hall.world.power == "on"
 
 
+def test_an_environment_that_is_another_one_blocks_before_anything_loses_power() -> None:
+    plan, findings = plan_fuel_master(
+        None, {}, MasterWishes("pxe"), Environment("mos"), SharedPublic("172.16.0.0/24", "172.16.0.1"),
+        SourceNetworks(),
+        digest=DIGEST, source="old", destination="new", differences=["its segmentation is gre instead of vlan"],
+    )  # fmt: skip
+    assert plan.steps
+    [found] = [one for one in findings if one.code == "environment-differs"]
+    assert (found.severity, "gre instead of vlan" in found.message, bool(found.remedy)) == ("block", True, True)
+
+
 def test_a_controller_of_the_source_does_not_become_a_node_of_the_new_environment() -> None:
     """It has no nova-compute, and so looks neither used nor enabled."""
     services = (make_service("host-n1", "nova-scheduler"), make_service("host-n2"))
@@ -276,7 +287,7 @@ def test_a_master_that_answered_once_and_is_silent_is_not_overwritten(
         "controllers": [], "computes": [], "master": "n1",
         "public": {"cidr": "172.16.0.0/24", "gateway": "172.16.0.1"},
     }  # fmt: skip
-    monkeypatch.setattr("pumphouse.session.fuel_master.networks_of", lambda _source: SourceNetworks())
+    monkeypatch.setattr("pumphouse.session.fuel_master.networks_of", lambda *_: SourceNetworks())
     monkeypatch.setattr(HardwareWork, "_release", lambda _self: None)
     hall.work.plan_fuel_master(**asked)
     assert "master-silent" not in codes(hall.findings)
@@ -304,7 +315,7 @@ def environment(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A new environment whose only node, n1, is assigned; of the Public network the source has nothing."""
     world = hall.world
     hall.site = dataclasses.replace(hall.site, action_timeout_s=1.0)
-    monkeypatch.setattr("pumphouse.steps.hardware.environment.networks_of", lambda _source: SourceNetworks())
+    monkeypatch.setattr("pumphouse.steps.hardware.environment.networks_of", lambda *_: SourceNetworks())
     monkeypatch.setattr(FakeFuel, "endpoint", lambda *_: None, raising=False)
     world.power, world.vlan, world.device = "on", ADMIN_VLAN, "pxe"
     world.service = make_service("host-n1", status="disabled", state="down")
@@ -339,7 +350,7 @@ def test_addresses_that_the_source_came_to_use_meanwhile_are_not_given_out(
     """They were free when the networks were shared; discovering all nodes may have taken a day since."""
     shared = environment.step("fuel-networks:mos").params["floating_range"]
     network = SourceNetworks(used=(shared[0],))
-    monkeypatch.setattr("pumphouse.steps.hardware.environment.networks_of", lambda _source: network)
+    monkeypatch.setattr("pumphouse.steps.hardware.environment.networks_of", lambda *_: network)
     with pytest.raises(PumphouseError, match="uses addresses of the slice"):
         execute(hall.context(environment), environment.phase("install"))
     assert hall.world.log == []

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import sqlalchemy as sa
 
@@ -42,7 +42,8 @@ class World:
     """The node, as it is, and what is known of it elsewhere. ``log`` holds every change, in order.
 
     ``broken`` are staged faults: ``stuck-power``, ``deaf-port``, ``wrong-image``, ``foreign-serial``, ``foreign-mac``,
-    ``deploy-error``, ``bmc-silent``, ``canary-silent``, ``never-up``.
+    ``deploy-error``, ``bmc-silent``, ``canary-silent``, ``never-up``, ``lingers`` (Fuel calls the node online after it
+    lost its power, until it is waited for).
     """
 
     node: NodeSpec = field(default_factory=make_node)
@@ -76,6 +77,8 @@ class World:
                 self._discovered()
         else:
             self.runs = self.disk
+            if self.runs == "destination" and self.fuel is not None:
+                self.fuel = dataclasses.replace(self.fuel, online=True)
         if self.runs == "source" and self.service is not None and self.vlan != ADMIN_VLAN:
             self.service = dataclasses.replace(self.service, state="up")
 
@@ -94,7 +97,7 @@ class World:
         self.runs = None
         if self.service is not None:
             self.service = dataclasses.replace(self.service, state="down")
-        if self.fuel is not None and self.fuel.status == "discover":
+        if self.fuel is not None and self.fuel.status == "discover" and "lingers" not in self.broken:
             self.fuel = dataclasses.replace(self.fuel, online=False)
 
     def change_fuel(self, **values: Any) -> None:
@@ -184,6 +187,13 @@ class FakeFuel:
             raise NodeTimeout("Fuel did not discover it.", remedy="look at its console.")
         return found
 
+    def wait_missed(self, macs: tuple[str, ...], serial: str, **_: Any) -> FuelNode | None:
+        if self.find_node(macs, serial) is not None and self.world.power == "off":
+            self.world.change_fuel(online=False)
+        if self.world.fuel is not None and self.world.fuel.online:
+            raise NodeTimeout("Fuel calls it online still.", remedy="look at it.")
+        return self.world.fuel
+
     def assign(self, environment_id: int, roles: dict[int, list[str]]) -> None:
         if self.world.fuel is not None and self.world.fuel.environment_id == environment_id:
             return
@@ -197,6 +207,8 @@ class FakeFuel:
         self.world.change_fuel(environment_id=None, pending_roles=(), pending_addition=False)
 
     def delete_node(self, node_id: int, **_: Any) -> None:
+        if self.world.fuel is not None and self.world.fuel.environment_id is not None:
+            raise NodeRefused("Fuel: the node belongs to environment 7.", remedy="unassign it.")
         self.world.note("delete in fuel")
         self.world.fuel = None
         if self.world.runs == "bootstrap":
@@ -383,7 +395,7 @@ class Hall:
     lines: list[str] = field(default_factory=list)
 
     @classmethod
-    def open(cls, folder: Path, world: World, journal: Journal | None = None) -> Hall:
+    def open(cls, folder: Path, world: World, journal: Journal | None = None) -> Self:
         """A site in ``folder`` whose one node is the world's; a journal that is there already goes on."""
         hardware = Hardware(
             nodes={world.node.name: world.node},
@@ -396,7 +408,7 @@ class Hall:
         network = FakeNetwork(world)
         source = SimpleNamespace(
             name="old", hosts=FakeHosts(world), compute=FakeCompute(world, source=True), network=network,
-            identity=SimpleNamespace(list_projects=list),
+            identity=SimpleNamespace(list_projects=list), expect_end=lambda: world.note("no more patience"),
         )  # fmt: skip
         images: list[Image] = [make_image("cirros", status="active", visibility="public")]
         destination = SimpleNamespace(

@@ -208,7 +208,7 @@ def test_changing_a_table_changes_nothing_else() -> None:
 
 def test_unknown_tables_and_sides_are_named() -> None:
     inventory = Inventory(make_snapshot())
-    with pytest.raises(InventoryError, match=r"'server' \(close: servers"):
+    with pytest.raises(InventoryError, match=r"'server' \(did you mean 'servers'"):
         inventory.table("server")
     with pytest.raises(InventoryError, match="no side 'left'"):
         inventory.table("servers", "left")

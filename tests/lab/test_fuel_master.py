@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+
 import pytest
 
 from pumphouse.errors import NodeRefused
+from pumphouse.lab.hardware import nailgun
+from pumphouse.lab.hardware.fleet import Fleet
 from pumphouse.lab.hardware.nailgun import RELEASES
 from pumphouse.lab.hardware.nailgun.release import traits_of
+from pumphouse.lab.world import Layer2, Timing, World
 from pumphouse.nodes.fuel import AccessCredentials
 from tests.nodes.fuelmaster import Master, eventually, master
 
@@ -88,3 +94,25 @@ def test_what_ships_holds_no_secrets(release: str) -> None:
 def test_an_unknown_release() -> None:
     with pytest.raises(ValueError, match=r"not 9\.0"):
         traits_of("9.0")
+
+
+def test_its_port_is_nobody_elses_before_it_answers() -> None:
+    """A machine with many labs on it gives a free port to whoever asks next; that one would answer for the master."""
+
+    async def story() -> None:
+        world = World(Timing(), Layer2(1, socket_cap=0), "10.10.0.0/24", "172.24.4.224/28")
+        door = socket.socket()
+        door.bind(("127.0.0.1", 0))
+        place = door.getsockname()[:2]
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*place)
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(place)
+        server = await nailgun.start(world, Fleet(), door=door)
+        assert server.url == f"http://127.0.0.1:{place[1]}"
+        _, writer = await asyncio.open_connection(*place)
+        writer.close()
+        await writer.wait_closed()
+        await server.stop()
+
+    asyncio.run(story())

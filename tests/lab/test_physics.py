@@ -18,6 +18,8 @@ from pumphouse.lab.hardware.fleet import STAGED, Deployment, Fleet, Machine
 from pumphouse.lab.hardware.plant import ADMIN_VLAN, CONTROLLERS, MASTER, NEW_CONTROLLER, PRIVATE_VLAN, add_machine
 from pumphouse.lab.hardware.wiring import Wiring, put_together
 from pumphouse.lab.newcloud import NewCloud, start_current
+from pumphouse.lab.source.nova_ips import Addresses
+from pumphouse.lab.source.nova_lifecycle import Lifecycle
 from pumphouse.lab.source.nova_views import status_of
 from pumphouse.lab.source.state import Server, State
 from pumphouse.lab.world import Layer2, Timing, World
@@ -222,6 +224,24 @@ def test_a_machine_takes_its_guests_with_it_and_nova_notices_later(tmp_path: Pat
         await site.until(lambda: site.up(HOST))
         assert {status_of(server) for server in held} == {"SHUTOFF"}
         assert site.alive() == alive - len(held)
+
+    run(tmp_path, story)
+
+
+def test_a_host_whose_servers_are_built_anew_elsewhere_was_fenced_and_not_lost(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        held = site.on(HOST)
+        assert len(held) > 1
+        await site.fleet.switch_off(site.machine())
+        await site.until(lambda: not site.up(HOST))
+        life = Lifecycle(site.old, Addresses(site.old))
+        life.rebuild(held[0], host="compute2")
+        await site.until(lambda: held[0].host == "compute2")
+        left = [violation.detail for violation in site.world.layer2.violations]
+        assert len(left) == len(held) - 1, "the others are lost"
+        assert not any(held[0].id in detail for detail in left)
+        [told] = [one for one in site.world.layer2.history if one["event"] == "fenced"]
+        assert (told["server_id"], str(told["detail"]).endswith("anew on compute2")) == (held[0].id, True)
 
     run(tmp_path, story)
 

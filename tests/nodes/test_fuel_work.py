@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from pumphouse.errors import FuelTaskFailed, NodeRefused, NodeTimeout
 from pumphouse.lab.hardware.nailgun import RELEASES
 from pumphouse.nodes.fuel import Fuel, FuelNode
-from tests.nodes.fuelmaster import PRIVATE, Master, eventually, master
+from tests.nodes.fuelmaster import FAST, PRIVATE, Master, eventually, master
 
 WAIT_S = 20.0
 
@@ -329,3 +330,25 @@ def test_conflicts_come_as_500_and_are_refusals_all_the_same(lab: Master) -> Non
             # in a deployment's first moment 8.0 finds only that nothing is left to deploy
             assert caught.value.status == (400 if number == (8, 0) and verb == "changes" else 500)
     fuel.wait_task(task_id, node_ids=[node.id], timeout_s=WAIT_S)
+
+
+def test_a_node_that_lost_its_power_is_online_for_a_while_and_is_missed_before_it_can_come_back() -> None:
+    """No release tells when it heard of a node last: a record of the boot before looks like one of this boot."""
+    with master("6.1", durations=dataclasses.replace(FAST, keepalive_s=3600.0)) as lab:
+        fuel, macs, serial = lab.fuel(), lab.macs("m1"), lab.machine("m1").serial
+        assert fuel.wait_missed(macs, serial, timeout_s=WAIT_S) is None, "nobody has heard of it"
+        [before] = discovered(lab, fuel, "m1")
+        lab.run(lab.fleet.switch_off(lab.machine("m1")))
+        assert fuel.wait_discovered(macs, serial, timeout_s=WAIT_S) == before, "the trap: it has no power"
+        with pytest.raises(NodeTimeout, match=r"online still"):
+            fuel.wait_missed(macs, serial, timeout_s=0.0)
+
+        def an_hour_later(_line: str) -> None:
+            lab.server.discovery.keepalive_s = 0.0
+
+        missed = fuel.wait_missed(macs, serial, timeout_s=WAIT_S, report=an_hour_later)
+        assert missed is not None
+        assert not missed.online
+        with pytest.raises(NodeTimeout, match="offline"):
+            fuel.wait_discovered(macs, serial, timeout_s=0.0)
+        assert discovered(lab, fuel, "m1")[0].id == before.id

@@ -290,13 +290,13 @@ def test_a_file_that_is_no_yaml_is_refused() -> None:
         build("x", "a: [", {}, where="x.yaml")
 
 
-def test_the_switches_of_the_readme_are_switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = readme.partition("### Switches\n")[2].partition("```yaml\n")[2].partition("```")[0]
+def test_the_switches_of_the_documentation_are_switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = (Path(__file__).parents[2] / "doc" / "hardware.md").read_text(encoding="utf-8")
+    section = document.partition("## Switches\n")[2].partition("```yaml\n")[2].partition("```")[0]
     example = yaml.safe_load(section)
     jsonschema.validate(example["switches"], spec.SCHEMA["switches"])
     monkeypatch.setenv("ENABLE", "enable-pw-1")
-    hardware = spec.build("README.md", example)
+    hardware = spec.build("hardware.md", example)
     assert "ENABLE" in {login.password_env for login in hardware.logins}, "records are kept free of it, too"
     for name, switch in hardware.switches.items():
         assert driver(SWITCH_GROUP, switch.driver, name)(switch, "password-1").name == name

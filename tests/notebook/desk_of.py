@@ -23,6 +23,7 @@ class DeskRun:
     change: str = "CHG-1"
     by_hand: bool = True
     ended: bool = False
+    unreached: tuple[Any, ...] = ()
     id: str = field(init=False)
 
     def __post_init__(self) -> None:

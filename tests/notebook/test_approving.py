@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from pumphouse.approval import approve, require_approval
 from pumphouse.errors import ApprovalMissing
 from pumphouse.notebook.approving import ApprovalForm, approval_form
+from pumphouse.notebook.html import WARN
+from pumphouse.notebook.runs import show_approval
 from pumphouse.plan.model import Plan
 from tests.core.making import make_plan, make_step, plan_server
 from tests.notebook.desk_of import DeskRun, desk_run, move_of
@@ -61,6 +64,29 @@ def test_it_writes_the_file_that_the_command_writes(run: DeskRun) -> None:
     assert "Approved" in form.said.value
     assert form.button.layout.display == "none"
     assert "Bo" in repr(form)
+
+
+@pytest.mark.parametrize(
+    ("by", "here", "words"),
+    [("Ada", True, "FROM THE OPERATOR'S ACCOUNT"), ("olga", True, "BY THE OPERATOR"), ("Ada", False, "")],
+)
+def test_the_form_says_of_an_approval_what_the_record_will_say(
+    run: Any, monkeypatch: pytest.MonkeyPatch, by: str, here: bool, words: str
+) -> None:
+    form = form_of(move_of("web"), run)
+    form.by.value, form.reason.value = by, "window"
+    assert "FROM THE OPERATOR" in form.said.value or by == "olga"
+    if not here:
+        monkeypatch.setattr("pumphouse.approval.getpass.getuser", lambda: "ada")
+        form.button.click()
+        monkeypatch.undo()
+        form = approval_form(form._plan, run)
+    else:
+        form.button.click()
+        assert (WARN.symbol in form.said.value, words in unescape(form.said.value)) == (True, True)
+    told = show_approval(require_approval(form._plan, run.site.work_dir / "approvals"), run).text
+    assert (WARN.symbol in told) == bool(words)
+    assert ("FROM THE OPERATOR'S ACCOUNT" in told) == words.startswith("FROM")
 
 
 def test_running_the_cell_approves_nothing(run: DeskRun) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +16,11 @@ from pumphouse.errors import RunbookError
 from pumphouse.inventory import Inventory
 from pumphouse.notebook import opening
 from pumphouse.notebook.panel import CellLines
-from pumphouse.notebook.resume import begun_before
+from pumphouse.notebook.picker import Picker
+from pumphouse.notebook.resume import Begun, begun_before
+from pumphouse.selection import select_servers
 from pumphouse.session.run import RUN_ID_VARIABLE
+from pumphouse.session.takeup import resumed
 from tests.core.making import chosen
 from tests.factories import make_snapshot, uid
 from tests.notebook.desk_of import desk_run, move_of
@@ -139,7 +144,6 @@ def test_lines_of_other_threads_are_printed(capsys: pytest.CaptureFixture[str], 
     ("state", "by_hand", "notebook", "operator", "found"),
     [
         ("started", True, "03-move-servers", "olga", True),
-        ("finished", True, "03-move-servers", "olga", False),
         ("proposed", True, "03-move-servers", "olga", False),
         ("started", False, "03-move-servers", "olga", False),
         ("started", True, "05-roll-back-move", "olga", False),
@@ -159,3 +163,65 @@ def test_only_ones_own_unfinished_work_is_chosen_again(
         assert begun.selection.digest == digest
         assert plan.hash[:12] in begun.words
     run.journal.close()
+
+
+@pytest.mark.parametrize("afterwards", ["nothing", "undone", "one taken back", "another plan", "finalised"])
+def test_finished_work_is_chosen_again_as_long_as_it_stands(tmp_path: Path, afterwards: str) -> None:
+    """Else running everything again would wipe what the move told out of its notebook."""
+    run: Any = desk_run(tmp_path)
+    digest = chosen(uid("acme-web1")).digest
+    plan = run.keep(move_of("acme-web1", selection_digest=digest), "finished")
+    first = run.begin("03-move-servers")
+    run.set_out(first, plan)
+    run.tell(first, plan, *((step.key, "verified") for step in plan.steps))
+    snapshot = make_snapshot()
+    match afterwards:
+        case "undone":
+            run.journal.set_plan_state(plan.hash, "undone")
+        case "one taken back":
+            run.tell(first, plan, (plan.steps[-1].key, "undone"))
+        case "another plan":
+            run.journal.write(run.begin("03-move-servers"), "f" * 64, "@plan", "planned", {"kind": "move"})
+        case "finalised":
+            kept = tuple(server for server in snapshot.servers if server.name != "acme-web1")
+            snapshot = replace(snapshot, servers=kept)
+    begun = begun_before(run, Inventory(snapshot).servers)
+    assert (begun is not None) == (afterwards == "nothing")
+    said = resumed(run.journal, plan).message
+    assert said.startswith("was finished at 2") != (afterwards == "undone")
+    if begun is not None:
+        assert (begun.finished, begun.selection.digest) == (True, digest)
+        assert re.search(rf"Plan {plan.hash[:12]} .* was finished at 2.* UTC: nothing is left to do", begun.words)
+    run.journal.close()
+
+
+def test_a_roll_back_is_over_only_until_its_servers_move_again(tmp_path: Path) -> None:
+    run: Any = desk_run(tmp_path, notebook="05-roll-back-move")
+    digest = chosen(uid("acme-web1")).digest
+    back = run.keep(move_of("acme-web1", selection_digest=digest, kind="rollback"), "finished")
+    run.set_out(run.begin("05-roll-back-move"), back)
+    servers = Inventory(make_snapshot()).servers
+    assert begun_before(run, servers) is not None
+    move = run.keep(move_of("acme-web1", selection_digest=digest), "started")
+    run.tell(run.begin("03-move-servers"), move, (move.steps[1].key, "intent"))
+    assert begun_before(run, servers) is None
+    run.journal.close()
+
+
+def test_another_choice_drops_what_is_finished(tmp_path: Path) -> None:
+    finished = select_servers(Inventory(make_snapshot()).servers, names=["acme-web1", "acme-db1"])
+    picker = Picker(
+        Inventory(make_snapshot()).servers, None, begun=Begun(finished, "Plan p was finished.", finished=True)
+    )
+    assert picker.value == finished
+    assert "Plan p was finished." in picker.view.summary.value
+    grid, listed = picker.view.grid, picker.view.listed
+    other = next(n for n, one in enumerate(listed) if one not in finished.server_ids)
+    grid.selected_rows = [*grid.selected_rows, other]
+    assert picker.value.server_ids == (listed[other],)
+    assert list(grid.selected_rows) == [other]
+    assert "Plan p was finished." not in picker.view.summary.value
+    grid.selected_rows = [n for n, one in enumerate(listed) if one in finished.server_ids][:1]
+    picker.reset()
+    assert picker.chosen.empty
+    ipywidgets.Widget.close_all()

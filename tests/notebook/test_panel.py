@@ -11,7 +11,8 @@ from typing import Any
 import ipywidgets
 import pytest
 
-from pumphouse.notebook.panel import Panel, sentence, show_standing, watch
+from pumphouse.notebook.panel import Panel, watch
+from pumphouse.notebook.progress import sentence, show_standing
 from pumphouse.session.standing import Follower, Standing
 from pumphouse.stopping import StopKind, pending_stop
 from tests.factories import uid

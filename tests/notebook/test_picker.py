@@ -16,7 +16,8 @@ from pumphouse.findings import Finding
 from pumphouse.inventory import Inventory
 from pumphouse.notebook import Picker, Totals, select
 from pumphouse.selection import Choice, Selection, select_servers
-from tests.factories import kid, make_server, make_snapshot, uid
+from tests.factories import kid, make_image, make_server, make_snapshot, uid
+from tests.notebook.desk_of import desk_run, move_of
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 INVENTORY = Inventory(make_snapshot())
@@ -63,6 +64,28 @@ def test_without_a_person_the_value_is_exactly_the_presets(asked: dict[str, Any]
     assert marked(picker) == set(picker.value.server_ids)
 
 
+def test_a_probe_stays_with_whatever_is_chosen(tmp_path: Path) -> None:
+    """Also after a person dropped a server: the others must be asked as the parameters, or the file, said."""
+    both = {"names": ["acme-web1", "acme-db1"]}
+    file = select_servers(INVENTORY.servers, **both, probe="ping").save(tmp_path / "s.json")
+    for picker, probe in (
+        (select(INVENTORY, preset={**both, "probe": "http:80/"}), "http:80/"),
+        (select(INVENTORY, **both, probe="http:80/"), "http:80/"),
+        (select(INVENTORY, file=file), "ping"),
+        (select(INVENTORY, file=file, probe="none"), "none"),
+        (select(INVENTORY, preset={"names": [], "probe": "tcp:22"}), "tcp:22"),
+    ):
+        if picker.chosen.empty:
+            mark(picker, "acme-db1", "acme-web1")
+        assert picker.value.probe == probe
+        assert set(picker.value.server_ids) == ids("acme-web1", "acme-db1")
+        mark(picker, "acme-db1")
+        assert (set(picker.value.server_ids), picker.value.probe) == (ids("acme-db1"), probe)
+    for wrong in ("http", "command", "tcp:0"):
+        with pytest.raises(SelectionError, match="probe is"):
+            select(INVENTORY, preset={"names": [], "probe": wrong})
+
+
 def test_a_selection_a_choice_and_a_file_are_presets_too(tmp_path: Path) -> None:
     selection = select_servers(INVENTORY.servers, projects=["beta"])
     path = selection.save(tmp_path / "s.json")
@@ -87,7 +110,7 @@ def test_an_empty_preset_waits_for_a_person_and_is_never_everything() -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"names": ["acme-wep1"]}, "close: acme-web1"),
+        ({"names": ["acme-wep1"]}, "did you mean 'acme-web1'"),
         ({"names": ["twin"]}, "same name"),
         ({"query": "status == 'PAUSED'"}, "No server matches"),
         ({"names": "acme-web1"}, "must be a list"),
@@ -268,10 +291,42 @@ def test_a_tree_chooses_a_whole_group_or_one_of_it(tab: int, key: str, members: 
 def test_totals_follow_the_choice_and_count_an_image_once() -> None:
     picker = select(INVENTORY, projects=["acme"])
     assert picker.totals == Totals(6, 8, 16384, 160, 2, 24 << 20, 0)
-    assert "6 servers · 8 vCPU · 16,384 MiB RAM · 160 GiB disk · 24.0 MiB in 2 images" in picker.view.summary.value
+    told = "6 servers · 8 vCPU · 16,384 MiB RAM · 160 GiB disk · 24.0 MiB in 2 images to copy"
+    assert told in picker.view.summary.value
     mark(picker, "acme-web1", "twin-a")
-    assert picker.totals == Totals(2, 1, 2048, 20, 2, 12 << 20, 1)
+    # the other server's image is gone: there is nothing to copy
+    assert picker.totals == Totals(2, 1, 2048, 20, 1, 12 << 20, 1)
     assert "1 of unknown size" in picker.view.summary.value
+
+
+def test_kernels_and_ramdisks_count_among_what_is_copied() -> None:
+    server = make_server(image_id=uid("ami"))
+    ami = make_image("ami", properties={"kernel_id": uid("aki")})
+    source = make_snapshot(servers=(server,), images=(ami, make_image("aki", size_bytes=5 << 20)))
+    picker = select(Inventory(source), ids=[server.id])
+    assert "17.0 MiB in 2 images to copy" in picker.view.summary.value
+
+
+def test_a_moved_server_is_marked_until_it_is_finalised(tmp_path: Path) -> None:
+    """Its source is there, stopped: it must not be taken for one that has yet to move."""
+    run: Any = desk_run(tmp_path)
+    move = run.keep(move_of("acme-web1", "acme-db1"), "started")
+    moving = run.begin("03-move-servers")
+    for name, events in (("acme-web1", ("stop", "boot", "settle")), ("acme-db1", ("stop",))):
+        run.tell(moving, move, *((f"{kind}:{uid(name)}", "verified") for kind in events))
+    picker = select(INVENTORY, run=run)
+    told = dict(zip(picker.view.listed, picker.view.shown["findings"], strict=True))
+    assert told[uid("acme-web1")] == f"moved by plan {move.hash[:12]}"
+    assert f"being moved by plan {move.hash[:12]}" in told[uid("acme-db1")]
+    assert sum("moved" in words for words in told.values()) == 2
+    for code, name in (("moved", "acme-web1"), ("being-moved", "acme-db1")):
+        picker.view.filters["finding"].value = code
+        assert picker.view.listed == [uid(name)]
+    run.tell(moving, move, *((f"{kind}:{uid('acme-db1')}", "undone") for kind in ("stop",)))
+    gone = run.keep(move_of("acme-web1", kind="finalise", sequence=1), "started")
+    run.tell(moving, gone, (f"delete-source:{uid('acme-web1')}", "verified"))
+    assert not any("moved by" in one for one in select(INVENTORY, run=run).view.shown["findings"])
+    run.journal.close()
 
 
 def test_all_that_match_are_chosen_however_many_there_are() -> None:

@@ -23,7 +23,7 @@ from pumphouse.records.html import record_page
 from pumphouse.records.pages import render_archive
 from pumphouse.records.sheet import Sheet, Template
 from pumphouse.records.store import LONG_OUTPUT_CHARS, default_policy
-from pumphouse.records.summary import state_words
+from pumphouse.records.summary import _approval, state_words
 from pumphouse.runner import run_notebook
 from pumphouse.session.byhand import RunByHand
 from pumphouse.session.closing import Closing
@@ -250,8 +250,36 @@ def test_who_approves_his_own_plan_is_named(site: Site) -> None:
     told = tell_story(journal, run_id)
     journal.close()
     assert told["deviations"][0] == "ada approved the plan and ran it: nobody else looked at it."
-    assert "after the run began" in told["deviations"][1]
-    assert told["approvals"][0]["before_start"] is False
+    assert "one of two clocks is wrong" in told["deviations"][1]
+    assert told["approvals"][0]["before_change"] is False
+
+
+@pytest.mark.parametrize(
+    ("approved_s", "flags", "late"),
+    [
+        (-60, "before the start, not the operator", False),
+        (5, "before the first change, not the operator", False),
+        (15, "NOT BEFORE THE FIRST CHANGE, not the operator", True),
+    ],
+)
+def test_an_approval_is_in_time_if_it_came_before_the_first_change(
+    site: Site, approved_s: float, flags: str, late: bool
+) -> None:
+    """A person makes the plan, has it approved in the form and carries it out, all in one run."""
+    began = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+    with closing(Journal.open(site.journal_url)) as journal:
+        journal._now = lambda: began
+        run_id, plan = begin_run(journal), move()
+        journal.save_plan(plan.hash, kind="move", selection_digest=plan.selection_digest, document=plan.document)
+        approved_at = (began + timedelta(seconds=approved_s)).isoformat()
+        facts = {"approved_by": "rita", "approved_at": approved_at, "reason": "window", "ticket": ""}
+        journal._now = lambda: began + timedelta(seconds=20)
+        journal.write(run_id, plan.hash, "@approval", "approved", facts)
+        journal._now = lambda: began + timedelta(seconds=10)
+        journal.write(run_id, plan.hash, plan.steps[0].key, "intent", {})
+        told = tell_story(journal, run_id)
+    assert f"({flags})" in _approval(told["approvals"][0])
+    assert any("its first step began at 2026-11-23T10:00:10" in line for line in told["deviations"]) is late
 
 
 def test_a_plan_that_another_run_began_is_a_deviation(site: Site) -> None:

@@ -81,6 +81,48 @@ def test_run_as_json_of_a_failing_notebook(tmp_path: Path) -> None:
     assert "t.ipynb" in (tmp_path / "www" / "index.html").read_text()
 
 
+CHECK = """
+import os
+from pumphouse.findings import Finding, require_none_blocking
+from pumphouse.journal import Journal
+from pumphouse.session.notes import note_findings
+from pumphouse.site import load_site
+found = [
+    Finding("info", "resumed", "plan 1", "was begun."),
+    Finding("warn", "service-down", "nova-compute on node-1", "is down.", "start it."),
+    *(Finding("block", "server-state", f"server s{n}", 30 * "is in ERROR, " + f"END {n}.", "mend it.") for n in range(9)),
+]
+journal = Journal.open(load_site(site).journal_url)
+note_findings(journal, os.environ["PUMPHOUSE_RUN_ID"], None, found, [])
+require_none_blocking(found)
+"""
+
+
+def test_a_refused_runbook_lists_every_finding_whole(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "site")
+    write_template(tmp_path / "t.ipynb", prose("## Check"), code(CHECK, "ph-check"))
+    runbook = tmp_path / "r.yaml"
+    runbook.write_text("schema: 1\nname: r\nsteps: [{notebook: t.ipynb}, {notebook: t.ipynb}]\n")
+    result = CliRunner().invoke(run_command, [str(runbook), "--site", str(site.path), "-q"])
+    assert result.exit_code == 3
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("r.yaml: refused. t.ipynb: Cell 4 (Check): a check blocks: 9 findings block this run; ")
+    assert "[server-state] server s0; [server-state] server s1; " in lines[0]
+    assert lines[0].endswith("[server-state] server s8. 1 of 2 notebooks were not run.")
+    heads = [line for line in lines if re.match(r"\S+ (blocks|warns|informs)", line)]
+    assert heads == [
+        *(f"✖ blocks   server s{n}  [server-state]" for n in range(9)),
+        "▲ warns    nova-compute on node-1  [service-down]",
+    ]
+    said = " ".join(" ".join(lines[1:]).split())
+    for n in range(9):
+        assert f"server s{n} [server-state] {30 * 'is in ERROR, '}END {n}. Remedy: mend it." in said
+    assert max(map(len, lines[1:-1])) <= 120
+    assert lines[-1].startswith("  record: ")
+    as_json = CliRunner().invoke(run_command, [str(tmp_path / "t.ipynb"), "--site", str(site.path), "--json"])
+    assert len(json.loads(as_json.stdout)["findings"]) == 10
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

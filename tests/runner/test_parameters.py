@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pumphouse.errors import ParameterError, RunbookError
+from pumphouse.errors import ParameterError, RunbookError, SelectionError
 from pumphouse.journal import Journal
+from pumphouse.order import Order
 from pumphouse.records import read_manifest
 from pumphouse.runner import CommandLineText, load_template, run_notebook
 from pumphouse.runner.parameters import accepts, check_parameters, read_parameters, resolve_parameters
@@ -73,6 +74,14 @@ def test_values_that_do_not_fit(name: str, value: Any, said: str) -> None:
     with pytest.raises(ParameterError, match=said) as caught:
         check_parameters(known(), {name: value}, "t.ipynb")
     assert "count: int = 1  (how many)" in str(caught.value)
+
+
+def test_a_list_may_be_an_order_that_a_picker_kept(tmp_path: Path) -> None:
+    file = Order("hosts", ("node-3", "node-1")).save(tmp_path / "order.json")
+    given = {"names": CommandLineText(f"@{file}"), "site": CommandLineText(f"@{file}")}
+    assert check_parameters(known(), given, "t.ipynb") == {"names": ["node-3", "node-1"], "site": f"@{file}"}
+    with pytest.raises(SelectionError, match="cannot be read"):
+        check_parameters(known(), {"names": CommandLineText("@gone.json")}, "t.ipynb")
 
 
 def test_all_problems_are_named_at_once() -> None:

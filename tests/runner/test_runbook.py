@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 
 from pumphouse.errors import ParameterError, RunbookError
 from pumphouse.journal import Journal
+from pumphouse.nodes.spec import Hardware, NodeSpec
 from pumphouse.records import read_manifest, verify_manifest
 from pumphouse.runner import RunOutcome, StopSwitch, load_runbook, run_runbook
 from tests.runner.making import code, inventory, make_site, output_text, prose, read_record, write_template
@@ -215,6 +217,30 @@ def test_stops_at_the_first_failure(tmp_path: Path) -> None:
     assert told[0][:3] == (1, 3, "one")
 
 
+def test_a_list_whose_end_was_corrected_goes_on_where_it_was(tmp_path: Path) -> None:
+    """What was done of it may be nothing that its notebooks could begin with again: an emptied host, say."""
+    site = make_site(tmp_path / "site")
+    two = {"notebook": "../notebooks/two.ipynb", "parameters": {"name": "{{ server }}"}}
+    steps = [{**two, "for_each": "servers", "as": "server"}]
+    labels: list[str] = []
+
+    def hear(_number: int, _count: int, label: str, outcome: RunOutcome | None) -> None:
+        labels.extend([label] if outcome is not None else [])
+
+    for servers in (["good", "bad"], ["good", "better"]):
+        given = {"wave": 1, "servers": servers}
+        run_runbook(write_runbook(tmp_path, steps=steps), given, site, step_reporter=hear, go_on=True)
+    assert labels == ["two good", "two bad", "two better"]
+
+
+def test_what_is_named_twice_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """At its second turn nothing would be left to do with it, and nothing after it would ever be done."""
+    site = make_site(tmp_path / "site")
+    with pytest.raises(ParameterError, match="step 2: servers names 'a' twice"):
+        run_runbook(write_runbook(tmp_path), {"wave": 1, "servers": ["a", "b", "a"]}, site)
+    assert not site.records_dir.exists() or read_manifest(site.records_dir) == []
+
+
 def test_a_stop_between_notebooks_aborts(tmp_path: Path) -> None:
     site = make_site(tmp_path / "site")
     switch = StopSwitch()
@@ -235,3 +261,19 @@ def test_empty_lists_leave_nothing_to_do(tmp_path: Path) -> None:
     site = make_site(tmp_path / "site")
     outcome = run_runbook(write_runbook(tmp_path, steps=steps), {"wave": 1}, site)
     assert (outcome.result, outcome.exit_code, outcome.steps) == ("nothing-to-do", 0, ())
+
+
+def test_a_node_or_host_that_the_site_does_not_have_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """A slip in the third host's name would stop the runbook when its turn comes, days later."""
+    node = NodeSpec("cmp-01", ("52:54:00:00:00:01",), host="compute1")
+    site = replace(make_site(tmp_path / "site"), hardware=Hardware(nodes={"cmp-01": node}))
+    named = {"servers": {"type": "list[str]", "of": "hosts", "help": "hosts"}, "wave": PARAMETERS["wave"]}
+    book = write_runbook(tmp_path, parameters=named)
+    with pytest.raises(ParameterError, match=r"'servers' names 'cmp-01', and .* no nova host of") as caught:
+        run_runbook(book, {"wave": 1, "servers": ["compute1", "cmp-01"]}, site)
+    assert "compute1" in str(caught.value.remedy)
+    load_runbook(book).require_known({"servers": ["compute1"]}, site.hardware)
+    named["servers"]["of"] = "nodes"
+    load_runbook(write_runbook(tmp_path, parameters=named)).require_known(
+        {"servers": ["compute1", "cmp-01"]}, site.hardware
+    )

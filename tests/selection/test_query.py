@@ -117,7 +117,7 @@ def test_what_pandas_cannot_evaluate_is_explained(query: str) -> None:
 
 
 def test_an_unknown_column_is_named_with_a_close_one() -> None:
-    with pytest.raises(SelectionError, match=r"no column statsu \(close: status"):
+    with pytest.raises(SelectionError, match=r"no column statsu \(did you mean 'status'"):
         matching(SERVERS, "statsu == 'ACTIVE'")
 
 

@@ -84,11 +84,11 @@ def test_nothing_found_is_an_error_that_names_what_was_asked(servers: pd.DataFra
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"names": ["acme-wep1", "acme-web1"]}, "server 'acme-wep1' (close: acme-web1"),
+        ({"names": ["acme-wep1", "acme-web1"]}, "server 'acme-wep1' (did you mean 'acme-web1'"),
         ({"names": ["ACME-WEB1"]}, "'ACME-WEB1'"),
         ({"ids": ["acme-web1"]}, "server id 'acme-web1'"),
-        ({"hosts": ["node-33"]}, "host 'node-33' (close: node-3"),
-        ({"projects": ["acne"]}, "project with servers 'acne' (close: acme"),
+        ({"hosts": ["node-33"]}, "host 'node-33' (did you mean 'node-3'"),
+        ({"projects": ["acne"]}, "project with servers 'acne' (did you mean 'acme'"),
         ({"projects": ["services"]}, "project with servers 'services'"),
         ({"names": [f"x{n}" for n in range(30)]}, "and 20 more"),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +48,8 @@ class Bench:
         hooks.install()
         clock.hurry()
         gc.collect()
-        gc.freeze()  # a forked child that collects copies every page that it looks at
+        gc.freeze()
+        gc.disable()  # a forked child that collects copies every page that it looks at, and none lives long
         bench.world.keep(START)
         site = bench.world.site()
         bench.known, bench.macs = canon.ids_in([site, bench.world.journal()]), canon.macs_in(site)
@@ -72,6 +75,16 @@ class Bench:
     def state(self) -> dict[str, list[str]]:
         """The present state in normal form."""
         return canon.normal(self.scenario.records(self.world), known=self.known, macs=self.macs)
+
+    def gist(self) -> str:
+        """One value for all that a later run can read of this world, and decides by: its state, and what it remembers.
+
+        Left out are ids, times and the words of errors, that somebody waited, and what is in the records: nothing that
+        pumphouse does depends on them. Worlds of the same gist have the same future.
+        """
+        records = [*self.scenario.records(self.world), *self.world.remembered()]
+        normal = canon.normal(records, known=self.known, macs=self.macs)
+        return hashlib.sha256(json.dumps(normal).encode()).hexdigest()
 
     # -- judging ------------------------------------------------------------------------------
     def converges(self, place: str) -> Iterator[Finding]:

@@ -10,10 +10,12 @@ One process walks through an undisturbed run. At each call to a cloud it stops, 
 
 A child that goes on ends with the run's own end: it *converged* (the state is that of an undisturbed run) or *stopped*
 (with a message that names a remedy; then the same command again, without a fault, has to converge). Two children whose
-step fails while the world is byte by byte the same have the same future, whatever they failed of: one of them has it,
-the other is counted as *same*. So has a run that, in spite of the fault, sets out to carry out the approved plan in an
-untouched world: it *converged*. What no API of the services can tell (:meth:`Scenario.unseen`) is counted as
-*unseen*: it is known, and no worse than that. After each child the world is put back.
+step fails while the world is the same (:meth:`Bench.gist`) and the same requests go on failing have the same future,
+whatever they failed of: one of them has it, the other is counted as *same*. The command is run again from each world
+that a child left, and once from those that are the same. A run that, in spite of the fault, sets out to carry out the
+approved plan in an untouched world, or whose disturbed step ends well and leaves the world as it does undisturbed, has
+the future of an undisturbed one: it *converged*. What no API of the services can tell (:meth:`Scenario.unseen`) is
+counted as *unseen*: it is known, and no worse than that. After each child the world is put back.
 """
 
 from __future__ import annotations
@@ -33,12 +35,15 @@ from sqlalchemy.engine import Engine
 import pumphouse.clouds.http as http
 import pumphouse.executor as executor
 from pumphouse.clouds.http import Reply, Wire
-from pumphouse.errors import ClaimHeld, PlanStale, PumphouseError, Stopped
+from pumphouse.errors import PumphouseError
+from pumphouse.nodes.fuel.wire import Wire as FuelWire
+from pumphouse.nodes.ipmi import IpmiBmc
 from pumphouse.session.run import Run
-from tests.sweep import hooks
+from tests.sweep import hooks, unwired
 from tests.sweep.bench import Bench, Finding
 from tests.sweep.children import Branch, Ended, branch, fork
 from tests.sweep.hooks import Point
+from tests.sweep.world import TOLD_APART
 
 #: What can happen to one request; the lab's own words (:mod:`pumphouse.lab.faults`). ``times`` 0: for good.
 KINDS: dict[str, dict[str, Any]] = {
@@ -58,7 +63,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "503 for good": {"kind": "status", "status": 503, "times": 0},
     "reset for good": {"kind": "reset", "times": 0},
     "401 for good": {"kind": "status", "status": 401, "times": 0},
-    "429 for good": {"kind": "status", "status": 429, "times": 0},
+    "429 for good": {"kind": "status", "status": 429, "times": 0, "retry_after_s": 60},
 }
 #: Of a reading request nothing can be done or left undone, and it carries no image data.
 NOT_FOR_READING = frozenset({"timeout, done", "reset, done", "not done", "corrupted"})
@@ -67,19 +72,23 @@ FOR_DATA = ("truncated", "corrupted", "slow", "reset", "timeout", "503", "503 fo
 FOR_UPLOADS = tuple(kind for kind in KINDS if kind not in ("truncated", "slow"))
 #: How much longer a call that changes something takes to be swept than one that reads.
 CHANGING = 8
-#: Errors after which the run does something else than after all others.
-TOLD_APART = (PlanStale, ClaimHeld, Stopped)
 #: Seconds that a disturbed request may take.
 IMPATIENT_S = 0.2
+#: So many calls, and a worker says how far it is.
+_TOLD_EVERY = 10
 
 
 @dataclass
 class Tally:
-    """What became of every fault: by kind, how many were absorbed, converged, stopped or have the same future."""
+    """What became of every fault: by kind, how many were absorbed, converged, stopped or have the same future.
+
+    ``sound``: the world after each step of a run that was not disturbed.
+    """
 
     ended: dict[str, Counter[str]] = field(default_factory=dict)
     requests: int = 0
     calls: list[str] = field(default_factory=list)
+    sound: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, kind: str, how: str) -> None:
@@ -110,18 +119,21 @@ def sweep(
     :param every: 1 for a sweep; only every n-th call of that part otherwise.
     :param tell: takes a line for every fault that was not simply absorbed.
     """
-    weights = [CHANGING if call.startswith("!") else 1 for call in _walk(bench, frozenset(), tell).calls]
+    undisturbed = _walk(bench, frozenset(), {}, tell)
+    if undisturbed.findings:
+        return undisturbed
+    weights = [CHANGING if call.startswith("!") else 1 for call in undisturbed.calls]
     which, parts = share
     # each part is a stretch, since calls that are near each other have futures in common
     mine = {n for n in range(len(weights)) if sum(weights[:n]) * parts // sum(weights) == which}
-    return _walk(bench, frozenset(sorted(mine)[::every]), tell)
+    return _walk(bench, frozenset(sorted(mine)[::every]), undisturbed.sound, tell)
 
 
-def _walk(bench: Bench, mine: frozenset[int], tell: Callable[[str], None]) -> Tally:
+def _walk(bench: Bench, mine: frozenset[int], sound: dict[str, str], tell: Callable[[str], None]) -> Tally:
     bench.start()
 
     def work() -> dict[str, Any]:
-        walk = _Walk(bench, mine, tell)
+        walk = _Walk(bench, mine, sound, tell)
         walk.step_between()
         told = bench.scenario.command(bench.world)
         walk.end_of_child({"told": told})
@@ -130,6 +142,7 @@ def _walk(bench: Bench, mine: frozenset[int], tell: Callable[[str], None]) -> Ta
             "ended": {kind: dict(counted) for kind, counted in tally.ended.items()},
             "requests": tally.requests,
             "calls": tally.calls,
+            "sound": tally.sound,
             "findings": [[f.place, f.phase, f.what] for f in tally.findings]
             + ([["walk", "faults", told["error"]]] if told["error"] else []),
         }
@@ -142,6 +155,7 @@ def _walk(bench: Bench, mine: frozenset[int], tell: Callable[[str], None]) -> Ta
         {kind: Counter(counted) for kind, counted in answer["ended"].items()},
         answer["requests"],
         answer["calls"],
+        answer["sound"],
         [Finding(*three) for three in answer["findings"]],
     )
 
@@ -157,13 +171,17 @@ class _Child(BaseException):
 class _Walk:
     """The walking process, and each child that goes on from it (``branch`` is set there).
 
-    ``seen``: futures that a child has had. ``busy``: calls are passed on as they are.
+    ``sound``: worlds (:meth:`Bench.gist`) right after each step of an undisturbed run, none while they are collected.
+    ``seen``: futures that a child has had; ``left``: worlds from which the command was run again. ``lasting``: where
+    requests fail for good; ``gone``: devices that do, and how. ``busy``: calls are passed on as they are.
     """
 
-    def __init__(self, bench: Bench, mine: frozenset[int], tell: Callable[[str], None]) -> None:
-        self.bench, self.mine, self.tell = bench, mine, tell
+    def __init__(self, bench: Bench, mine: frozenset[int], sound: dict[str, str], tell: Callable[[str], None]) -> None:
+        self.bench, self.mine, self.sound, self.tell = bench, mine, sound, tell
         self.tally = Tally()
         self.seen: set[str] = set()
+        self.left: set[str] = set()
+        self.lasting = ""
         self.passed: list[str] = []
         self.unclear: list[str] = []
         self.branch: Branch | None = None
@@ -171,6 +189,8 @@ class _Walk:
         self.sent: list[str] = []
         self.engines: weakref.WeakSet[Engine] = weakref.WeakSet()
         self.adapters: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.bmcs: weakref.WeakSet[IpmiBmc] = weakref.WeakSet()
+        self.gone: dict[str, Callable[[], Any]] = {}
 
     # -- standing between the run and its clouds ------------------------------------------------
     def step_between(self) -> None:
@@ -193,7 +213,10 @@ class _Walk:
             return walk.call(wire, lambda: log_in(wire), "log in once", reads=True)
 
         def collecting(ctx: Any, execution: Any, todo: Any, key: str, future: Any) -> None:
-            walk.cut_if_known(f"step {key}", future.exception())
+            error = future.exception()
+            walk.cut_if_known(f"step {key}", error)
+            if error is None:
+                walk.cut_if_undisturbed(key)
             collect(ctx, execution, todo, key, future)
 
         def leaving(run: Any, kind: Any, error: Any, trace: Any) -> Any:
@@ -214,6 +237,7 @@ class _Walk:
         executor._collect, Run.__exit__ = collecting, leaving  # type: ignore[method-assign]
         Run._execute = executing  # type: ignore[method-assign,assignment]
         requests.adapters.HTTPAdapter.send = connecting  # type: ignore[method-assign,assignment]
+        self.bmcs = unwired.stand_between(self)
         http._UPLOAD_S = 2 * IMPATIENT_S
         sa.event.listen(Engine, "engine_connect", lambda connection: self.engines.add(connection.engine))
         self.bench.watch(self._see)
@@ -231,7 +255,7 @@ class _Walk:
         """Whether this is the walking process, between two calls."""
         return self.branch is None and not self.busy
 
-    def call(self, wire: Wire, act: Callable[[], Any], doing: str, *, reads: bool) -> Any:
+    def call(self, wire: Wire | FuelWire, act: Callable[[], Any], doing: str, *, reads: bool) -> Any:
         """One call of the run, after it met every fault."""
         if not self.idle:
             return act()
@@ -241,12 +265,40 @@ class _Walk:
             go_on = child.act
         return go_on()
 
+    def device(self, name: str, act: Callable[[], Any], doing: str, *, reads: bool) -> Any:
+        """One call of a BMC or a switch, after it met every fault of theirs."""
+        if not self.idle:
+            return self.gone.get(name, act)()
+        if self._ours(f"!{name}: {doing}"):
+            try:
+                for kind, (_, done, lasts) in unwired.KINDS.items():
+                    if not (reads and done):
+                        self.lasting = f"{name} {kind}" if lasts else ""
+                        self._go_on(f"{kind}: {name}: {doing}", kind, self._ended(name, act, kind))
+            except _Child as child:
+                return child.act()
+        with self._as_it_is():
+            return act()
+
+    def _ended(self, name: str, act: Callable[[], Any], kind: str) -> Callable[[], Any]:
+        go_on = unwired.disturbed(name, act, kind)
+
+        def and_stay_so() -> Any:
+            if unwired.KINDS[kind][2]:
+                self.gone[name] = go_on
+            return go_on()
+
+        return and_stay_so
+
     def _ours(self, what: str) -> bool:
         self.tally.calls.append(what)
-        return len(self.tally.calls) - 1 in self.mine
+        ours = len(self.tally.calls) - 1 in self.mine
+        if ours and len(self.tally.calls) % _TOLD_EVERY == 0:
+            self.tell(f"call {len(self.tally.calls)}, {self.tally.swept} faults so far")
+        return ours
 
     # -- reading ------------------------------------------------------------------------------
-    def _reading(self, wire: Wire, act: Callable[[], Any], doing: str) -> Any:
+    def _reading(self, wire: Wire | FuelWire, act: Callable[[], Any], doing: str) -> Any:
         mark = len(self.sent)
         answer = act()
         sent = self.sent[mark:]
@@ -262,19 +314,19 @@ class _Walk:
                 self._read_again(wire, act, kind, where, (method, path), None if logs_in or stream else answer)
         if stream:
             for kind in FOR_DATA:
-                self._go_on(f"{kind}: {where}, its data", kind, act, arm=(method, path))
+                self._go_on(f"{kind}: {where}, its data", kind, self._hurried(wire, act), arm=(method, path))
             for kind in FOR_UPLOADS:
                 self._go_on(f"{kind}: the upload of what {where} gave", kind, act, arm=("PUT", ""))
         if logs_in:
-            wire.session.invalidate()
+            _forget_login(wire)
         with self._as_it_is():
             return act()
 
     def _read_again(
-        self, wire: Wire, act: Callable[[], Any], kind: str, where: str, arm: tuple[str, str], want: Any
+        self, wire: Wire | FuelWire, act: Callable[[], Any], kind: str, where: str, arm: tuple[str, str], want: Any
     ) -> None:
         if arm[0] == "POST":
-            wire.session.invalidate()
+            _forget_login(wire)
         self._arm(kind, *arm)
         try:
             with self._as_it_is(), self._impatient(wire):
@@ -284,15 +336,22 @@ class _Walk:
         else:
             if isinstance(again, Reply) and want is None:
                 again.response.close()
-            if isinstance(want, Reply) and _content(again) != _content(want):
+            if want is not None and _content(again) != _content(want):
                 self.tally.findings.append(Finding(f"{kind}: {where}", "faults", "another answer than without it"))
             self.tally.note(kind, "absorbed")
         finally:
             if self.branch is None:
                 self.bench.world.control("DELETE", "/faults")
 
+    def _hurried(self, wire: Wire | FuelWire, act: Callable[[], Any]) -> Callable[[], Any]:
+        def go_on() -> Any:
+            with self._impatient(wire):
+                return act()
+
+        return go_on
+
     # -- changing -----------------------------------------------------------------------------
-    def _changing(self, wire: Wire, act: Callable[[], Any], doing: str) -> Any:
+    def _changing(self, wire: Wire | FuelWire, act: Callable[[], Any], doing: str) -> Any:
         if not self._ours(f"!{doing}"):
             return act()
 
@@ -316,10 +375,9 @@ class _Walk:
                 self._go_on(f"{kind}: {doing} ({ended.answer['sent'][-1]})", kind, disturbed, arm=(method, path))
         return act()
 
-    def _disturbed(self, wire: Wire, act: Callable[[], Any], undisturbed: Any) -> Callable[[], Any]:
+    def _disturbed(self, wire: Wire | FuelWire, act: Callable[[], Any], undisturbed: Any) -> Callable[[], Any]:
         def go_on() -> Any:
-            with self._impatient(wire):
-                result = act()
+            result = self._hurried(wire, act)()
             if self.bench.state() == undisturbed:
                 self.end_of_child({"cut": "absorbed"})
             return result
@@ -353,6 +411,7 @@ class _Walk:
             return "crashed"
         findings += [Finding(place, "faults", f"no message to go on with: {said}") for said in ended.answer["unclear"]]
         if "cut" in ended.answer:
+            findings += bench.law(place, "faults")
             return str(ended.answer["cut"])
         self.seen.update(ended.answer["passed"])
         told = ended.answer["told"]
@@ -365,7 +424,10 @@ class _Walk:
             return "converged"
         if told["result"] in ("succeeded", "nothing-to-do"):
             findings.append(Finding(place, "faults", f"counts as {told['result']}, but ended with {told['error']}"))
-        findings += bench.converges(place)
+        left = bench.gist()
+        if left not in self.left:
+            self.left.add(left)
+            findings += bench.converges(place)
         return "stopped"
 
     def cut_if_known(self, where: str, error: BaseException | None) -> None:
@@ -375,11 +437,19 @@ class _Walk:
         said = str(error)
         if not isinstance(error, PumphouseError) or not self.bench.scenario.clear(said):
             self.unclear.append(f"{type(error).__name__}: {said}")
-        kind = type(error).__name__ if isinstance(error, TOLD_APART) else "fails"
-        key = f"{where} {kind} {self.bench.world.digest()}"
+        kind = type(error).__name__ if type(error).__name__ in TOLD_APART else "fails"
+        key = f"{where} {kind} {self.lasting} {self.bench.gist()}"
         if key in self.seen:
             self.end_of_child({"cut": "same"})
         self.passed.append(key)
+
+    def cut_if_undisturbed(self, key: str) -> None:
+        """In a child: end if this step ended well, and the world is the one that it makes undisturbed."""
+        if self.branch is None:
+            if not self.mine:
+                self.tally.sound[key] = self.bench.gist()
+        elif not self.lasting and not self.passed and self.bench.gist() == self.sound.get(key):
+            self.end_of_child({"cut": "converged"})
 
     def end_of_child(self, answer: dict[str, Any]) -> None:
         """In a child: answer, and be gone."""
@@ -393,6 +463,8 @@ class _Walk:
             engine.dispose()
         for adapter in list(self.adapters):
             adapter.poolmanager.clear()
+        for bmc in list(self.bmcs):
+            bmc.close()
         self.bench.world.keep("here")
 
     def _back(self) -> None:
@@ -400,6 +472,7 @@ class _Walk:
 
     def _arm(self, kind: str, method: str, path: str) -> None:
         pattern = f"^{re.escape(path)}$" if path else "/file$"
+        self.lasting = f"{method} {pattern}" if KINDS[kind].get("times") == 0 else ""
         self.bench.world.control("POST", "/faults", **{"method": method, "path": pattern, **KINDS[kind]})
 
     @contextmanager
@@ -411,7 +484,14 @@ class _Walk:
             self.busy = False
 
     @contextmanager
-    def _impatient(self, wire: Wire) -> Iterator[None]:
+    def _impatient(self, wire: Wire | FuelWire) -> Iterator[None]:
+        if isinstance(wire, FuelWire):
+            before_s = unwired.impatient(wire, IMPATIENT_S)
+            try:
+                yield
+            finally:
+                unwired.impatient(wire, before_s)
+            return
         patience_s = wire.timeout_s
         wire.timeout_s = wire.session.timeout = IMPATIENT_S
         try:
@@ -427,5 +507,14 @@ def _raiser(error: Exception) -> Callable[[], Any]:
     return act
 
 
-def _content(answer: Any) -> tuple[int, bytes]:
+def _content(answer: Any) -> Any:
+    if not isinstance(answer, Reply):
+        return answer  # Fuel's, read already
     return answer.status, re.sub(rb"req-[0-9a-f-]{36}", b"", answer.response.content)
+
+
+def _forget_login(wire: Wire | FuelWire) -> None:
+    if isinstance(wire, FuelWire):
+        unwired.forget_login(wire)
+    else:
+        wire.session.invalidate()

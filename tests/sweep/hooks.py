@@ -97,6 +97,8 @@ def point(when: str, what: str) -> None:
 def install() -> None:
     """Watch requests, commits and files of this process; make it do one thing at a time."""
     setattr(yaml, "SafeLoader", yaml.CSafeLoader)  # noqa: B010  libyaml's, which reads the same much faster
+    # all is on loopback; to look for proxies takes a tenth of a request
+    setattr(requests.sessions, "get_environ_proxies", lambda *_, **__: {})  # noqa: B010
     _install_requests()
     devices.install(point)
     sa.event.listen(Engine, "commit", _committing)
@@ -144,15 +146,20 @@ def _committing(connection: sa.Connection) -> None:
     point("commit", Path(connection.engine.url.database or "").name)
 
 
+def without_ids(text: str) -> str:
+    """The same text in every run of the same command."""
+    return _IDS.sub("ID", text)
+
+
 def _name(method: str, url: str) -> str:
-    return f"{method} {_IDS.sub('ID', url.partition('?')[0])}"
+    return f"{method} {without_ids(url.partition('?')[0])}"
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "os.rename" and _state.folder is not None and not _state.silent:
         target = Path(os.fsdecode(arguments[1]))
         if target.is_relative_to(_state.folder):
-            point("file", _IDS.sub("ID", str(target.relative_to(_state.folder))))
+            point("file", without_ids(str(target.relative_to(_state.folder))))
 
 
 class AtOnce:
@@ -201,4 +208,4 @@ class _Threading:
         return getattr(threading, name)
 
 
-__all__ = ["AtOnce", "Point", "Watcher", "install", "last_request", "point", "unnoticed", "watch"]
+__all__ = ["AtOnce", "Point", "Watcher", "install", "last_request", "point", "unnoticed", "watch", "without_ids"]

@@ -41,7 +41,9 @@ from tests.sweep.world import World
 PROJECT = "globex"
 SNAPSHOT, REBUILT, STOPPED = "shop", "portal", "mail"
 QUOTAS = {"instances": 13, "cores": 27, "floating_ips": 12, "security_groups": 16}
-#: Kinds of steps that the sweep must meet; `tests/sweep/test_sweep.py` looks.
+#: How long a service that is gone is waited for: some questions long, since no clock has to go on here.
+OUTAGE_S = 30
+#: Kinds of steps that the plan must have, or nothing is swept.
 KINDS = frozenset(
     {
         "project", "role", "user", "assignment", "secret", "password", "flavor", "image", "keypair", "security-group",
@@ -227,7 +229,7 @@ def _site(lab: LabSite) -> dict[str, Any]:
     site["source"]["owners"] = {"globex-user": site["source"]["owners"]["globex-user"]}
     site["carry"] = {"default": "rebuild", "servers": {SNAPSHOT: "snapshot"}}
     site["destination"]["availability_zones"] = {"az-west": None}  # where the old scheduler may put what is booted
-    site["limits"] |= {"parallel": 1, "hold_s": 0}
+    site["limits"] |= {"parallel": 1, "hold_s": 0, "outage_s": OUTAGE_S}
     return site
 
 

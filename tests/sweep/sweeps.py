@@ -9,6 +9,7 @@ clock.install()  # before pumphouse is imported, which happens below
 import argparse  # noqa: E402
 import json  # noqa: E402
 import multiprocessing  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 from collections import Counter  # noqa: E402
@@ -27,6 +28,10 @@ from tests.sweep.transferring import Acquire, Transfer  # noqa: E402
 
 SCENARIOS: dict[str, type[Scenario]] = {scenario.name: scenario for scenario in (Move, RollBack, Acquire, Transfer)}
 SWEEPS = ("kill", "undo", "faults")
+#: Linux's folder in memory: what is waited for on a disk is waited for some ten thousand times.
+MEMORY = "/dev/shm"
+#: So many states of a worker, and it says how far it is.
+_TOLD_EVERY = 25
 
 
 @dataclass
@@ -52,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     options = parser.parse_args(arguments)
     begun = clock.real()
-    with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
+    with tempfile.TemporaryDirectory(prefix="sweep-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
         result = _sweep(options, Path(folder))
     _print(options, result, clock.real() - begun)
     return 1 if result.findings or result.tally.findings else 0
@@ -106,7 +111,9 @@ def _work(options: argparse.Namespace, folder: str, number: int, classes: list[K
         wanted, result = set(options.only.split(",")), Result()
         mine = classes[options.skip :: options.every][number :: options.workers]
         undo = "undo" in wanted and bench.scenario.undoes
-        for _, findings in kills.sweep(bench, mine, undo=undo):
+        for done, (_, findings) in enumerate(kills.sweep(bench, mine, undo=undo), 1):
+            if done % _TOLD_EVERY == 0:
+                _say(f"worker {number}: {done} of {len(mine)} states")
             result.classes += 1
             result.undone += undo
             result.findings += findings

@@ -23,7 +23,7 @@ from pumphouse.session import Run
 from tests.hardware.hall import LabHall
 from tests.labsite import LabSite
 from tests.sweep.canon import Records, differences
-from tests.sweep.moving import Move, _approve, records_of_clouds
+from tests.sweep.moving import OUTAGE_S, Move, _approve, records_of_clouds
 from tests.sweep.world import World
 
 
@@ -45,7 +45,7 @@ class Nodes(Move):
         world.folder.mkdir()
         site = yaml.safe_load(lab.site_file.read_text(encoding="utf-8"))
         site["clouds_yaml"] = str(lab.clouds_file)
-        site["limits"] |= {"parallel": 1}
+        site["limits"] |= {"parallel": 1, "outage_s": OUTAGE_S}
         for port in site["nodes"][self.node]["ports"]:
             port["switch"] = self.switch
         world.site_file.write_text(yaml.safe_dump(site), encoding="utf-8")

@@ -18,6 +18,10 @@ from tests.labsite import LabSite
 from tests.sweep import hooks
 
 JOURNAL = "journal.db"
+#: Errors after which a run does something else than after all others.
+TOLD_APART = frozenset({"PlanStale", "ClaimHeld", "Stopped"})
+#: What an event says to people only.
+_WORDS = frozenset({"error", "requests"})
 
 
 @dataclass
@@ -113,6 +117,26 @@ class World:
                 for name in sorted(names)
             }
 
+    def remembered(self) -> list[tuple[str, Any]]:
+        """What the folder tells a later run: runs, plans, claims, what became of each step, which files are there."""
+        journal = self.journal()
+        runs = {row["id"]: number for number, row in enumerate(journal.get("runs", []))}
+        found: list[tuple[str, Any]] = [
+            ("run", [n, row["state"], row["result"]]) for n, row in enumerate(journal["runs"])
+        ]
+        found += [("plan", [row["hash"], row["state"]]) for row in journal["plans"]]
+        found += [("claim", [row["object_key"], runs.get(row["run_id"])]) for row in journal["claims"]]
+        steps: dict[tuple[str, str], list[Any]] = {}
+        for row in journal["events"]:
+            entry = [runs.get(row["run_id"]), row["event"], _deciding(row["event"], json.loads(row["data"]))]
+            entries = steps.setdefault((row["plan_hash"], row["step_key"]), [])
+            # to have said the same twice is to have said it
+            if row["event"] != "waited" and entries[-1:] != [entry]:
+                entries.append(entry)
+        found += [("step", [*key, entries]) for key, entries in steps.items() if entries]
+        names = {hooks.without_ids(str(path.relative_to(self.folder))) for path in self.files()}
+        return found + [("file", name) for name in names if not name.startswith(JOURNAL)]
+
     def digest(self) -> str:
         """One value for all that a process which dies now leaves behind, byte by byte (a journal: row by row)."""
         whole = hashlib.sha256(self.control("GET", "/site/digest")["digest"].encode())
@@ -144,3 +168,20 @@ class World:
             digest = hashlib.sha256(json.dumps(self.journal(), default=str).encode()).digest()
             self._watched = (*key, connection, now, digest)
         return digest
+
+
+def _deciding(event: str, data: Any) -> Any:
+    """As much of an event's data as anything is decided by."""
+    if event == "failed":
+        return data.get("type") if data.get("type") in TOLD_APART else ""
+    return _without_clocks({key: value for key, value in data.items() if key not in _WORDS}) if data else data
+
+
+def _without_clocks(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _without_clocks(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_without_clocks(value) for value in data]
+    if isinstance(data, float):
+        return 0.0
+    return data

@@ -15,17 +15,29 @@ from pumphouse.lab.destination.nova_hosts import ZONE
 from pumphouse.lab.destination.nova_machine import build
 from pumphouse.lab.destination.nova_quotas import within_quota
 from pumphouse.lab.destination.state import Caller, Cloud, Server
-from pumphouse.lab.destination.web import REQUEST_ID, Fault, Json, answer, is_uuid, new_id, now, read_json, validate
+from pumphouse.lab.destination.web import (
+    KEY_PATTERN,
+    NAME,
+    REQUEST_ID,
+    Fault,
+    Json,
+    answer,
+    is_uuid,
+    new_id,
+    now,
+    read_json,
+    validate,
+)
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 255}
 _UUID = {"type": "string", "format": "uuid"}
 _METADATA = {
     "type": "object",
-    "patternProperties": {"^[a-zA-Z0-9-_:. ]{1,255}$": {"type": "string", "maxLength": 255}},
+    "patternProperties": {KEY_PATTERN: {"type": "string", "maxLength": 255}},
     "additionalProperties": False,
 }
 _BASE: Json = {
-    "name": _TEXT,
+    "name": NAME,
     "flavorRef": {"type": ["string", "integer"], "minLength": 1},
     "imageRef": {"oneOf": [_UUID, {"type": "string", "maxLength": 0}]},
     "adminPass": {"type": "string"},

@@ -6,24 +6,40 @@ from aiohttp import web
 
 from pumphouse.lab.destination.nova import admin, known_project, limit_of, links, minor
 from pumphouse.lab.destination.state import Caller, Cloud
-from pumphouse.lab.destination.web import Fault, Json, answer, empty, new_id, page_link, read_json, truthy, validate
+from pumphouse.lab.destination.web import (
+    KEY_PATTERN,
+    NAME,
+    Fault,
+    Json,
+    answer,
+    empty,
+    new_id,
+    page_link,
+    read_json,
+    truthy,
+    validate,
+)
 
 _COUNT = {"type": ["integer", "string"], "pattern": "^[0-9]*$", "minimum": 0}
-_NAME = {"type": "string", "minLength": 1, "maxLength": 255}
 _FLAVOR: Json = {
     "type": "object",
     "properties": {
         "flavor": {
             "type": "object",
             "properties": {
-                "name": _NAME,
-                "id": {"type": ["string", "number", "null"], "maxLength": 255},
+                "name": NAME,
+                "id": {
+                    "type": ["string", "number", "null"],
+                    "minLength": 1,
+                    "maxLength": 255,
+                    "pattern": "^(?! )[a-zA-Z0-9. _-]+(?<! )$",
+                },
                 "ram": _COUNT | {"minimum": 1},
                 "vcpus": _COUNT | {"minimum": 1},
                 "disk": _COUNT,
                 "OS-FLV-EXT-DATA:ephemeral": _COUNT,
                 "swap": _COUNT,
-                "rxtx_factor": {"type": ["number", "string"], "minimum": 0},
+                "rxtx_factor": {"type": ["number", "string"], "exclusiveMinimum": 0},
                 "os-flavor-access:is_public": {"type": ["boolean", "string"]},
             },
             "required": ["name", "ram", "vcpus", "disk"],
@@ -35,7 +51,13 @@ _FLAVOR: Json = {
 }
 _SPECS: Json = {
     "type": "object",
-    "properties": {"extra_specs": {"type": "object", "additionalProperties": {"type": ["string", "number"]}}},
+    "properties": {
+        "extra_specs": {
+            "type": "object",
+            "patternProperties": {KEY_PATTERN: {"type": ["string", "number"], "maxLength": 255}},
+            "additionalProperties": False,
+        }
+    },
     "required": ["extra_specs"],
     "additionalProperties": False,
 }

@@ -77,7 +77,7 @@ class Hosts:
             "id": service["id"] if version >= 53 else service["number"],
             "zone": "internal",
             "status": "enabled",
-            "state": "up",
+            "state": "up" if service.get("alive", True) else "down",
             "updated_at": micro_stamp(now()),
             "disabled_reason": None,
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import secrets
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -23,6 +24,11 @@ SERVICE: web.AppKey[str] = web.AppKey("service", str)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 MICROVERSION: web.RequestKey[int] = web.RequestKey("microversion", int)
 
+NAME: Json = {"type": "string", "format": "name", "minLength": 1, "maxLength": 255}
+"""A name of Nova v2.1."""
+KEY_PATTERN = "^[a-zA-Z0-9-_:. ]{1,255}$"
+"""A key of a server's metadata or of a flavor's extra specs."""
+_FORMATS = jsonschema.FormatChecker()
 _MAX_JSON_BYTES = 16 * 1024 * 1024
 _REASONS = {
     400: "Bad Request",
@@ -155,13 +161,34 @@ async def read_json(request: web.Request) -> Json:
 
 def validate(body: Any, schema: Json) -> None:
     """Refuse a body as Nova and Keystone do, with their wording: 400 naming field, value and rule."""
-    found = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).iter_errors(body)
+    found = jsonschema.Draft202012Validator(schema, format_checker=_FORMATS).iter_errors(body)
     # not best_match: what it finds inside a oneOf is not what the services report
     error = max(found, key=jsonschema.exceptions.relevance, default=None)
     if error is not None:
+        if isinstance(error.cause, _NoName):
+            raise Fault(400, str(error.cause))
         path = [str(part) for part in error.absolute_path]
         where = f"Invalid input for field/attribute {path[-1]}. Value: {error.instance}. " if path else ""
         raise Fault(400, f"{where}{error.message}")
+
+
+class _NoName(Exception):
+    """What Nova says of a name in words of its own, without the field."""
+
+
+@_FORMATS.checks("name", _NoName)
+def _is_name(text: object) -> bool:
+    """Nova's format: printable characters of the basic plane, no white space at either end."""
+    if not isinstance(text, str):
+        return True
+    categories = [unicodedata.category(one) for one in text]
+    printable = all(kind[0] != "C" and (kind[0] != "Z" or kind == "Zs") for kind in categories)
+    if not printable or any(ord(one) >= 0xFFFF for one in text) or "Zs" in (*categories[:1], *categories[-1:]):
+        raise _NoName(
+            "An invalid 'name' value was provided. The name must be: printable characters. "
+            "Can not start or end with whitespace."
+        )
+    return True
 
 
 def is_uuid(text: Any) -> bool:

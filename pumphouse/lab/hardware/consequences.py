@@ -4,7 +4,8 @@ A machine serves a cloud while it has power, runs that cloud's system and, at th
 in which it was cabled. When it stops serving, its guests are gone at once and Nova notices later. Laws that are
 recorded when they are broken:
 
-- ``server-lost-host``: a machine was taken away under a server that was alive;
+- ``server-lost-host``: a machine was taken away under a server that was alive; until its cloud has built it anew on
+  another host, for then its own was fenced;
 - ``server-lost-disk``: a disk was overwritten that held a server, whose address nobody has anywhere else;
 - ``controller-lost``: the source's controller went while guests of the source were alive (its services are dark then);
 - ``gateway-lost``: likewise the network host, through which floating addresses and the outer world are reached.
@@ -19,7 +20,7 @@ from functools import partial
 from pumphouse.lab.hardware.fleet import Fleet, Machine, Port
 from pumphouse.lab.hardware.plant import CONTROLLERS
 from pumphouse.lab.hardware.tenants import Tenants
-from pumphouse.lab.world import World
+from pumphouse.lab.world import LOST_HOST, World
 
 _SERVES = ("source", "destination")
 _CONTROL_HOST, _NETWORK_HOST = tuple(CONTROLLERS)
@@ -119,7 +120,7 @@ class Consequences:
     async def _silent(self, machine: Machine, cloud: str, host: str) -> None:
         for server_id, name, address in await self.tenants[cloud].fall_silent(host):
             detail = f"{cloud}/{server_id} ({name}) lost its host {host}: machine {machine.name} runs {machine.runs}"
-            self.world.layer2.violate("server-lost-host", address, detail)
+            self.world.layer2.violate(LOST_HOST, address, detail)
         alive = sum(guest.cloud == cloud for guest in self.world.layer2.guests.values())
         broken = {_CONTROL_HOST: "controller-lost", _NETWORK_HOST: "gateway-lost"}.get(machine.host)
         if cloud == "source" and broken is not None and alive:
@@ -175,6 +176,8 @@ class Consequences:
             tenants.appear(host, machine)
         else:
             tenants.tell_alive(host, True)
+        if machine.disk == "destination" and "controller" in machine.roles:
+            tenants.appear_control(host)
         self._lost_power.discard(machine.name)
         self._up_now.add(machine.name)
         self.shine()

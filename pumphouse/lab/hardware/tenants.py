@@ -15,6 +15,8 @@ from pumphouse.lab.source.nova_lifecycle import RUNNING, SHUTDOWN, Lifecycle
 from pumphouse.lab.source.state import Host, Service, State, now
 
 COMPUTE = "nova-compute"
+#: What a controller runs of Nova, beside its API.
+CONTROL = ("nova-conductor", "nova-scheduler")
 
 
 class Tenants(Protocol):
@@ -36,6 +38,9 @@ class Tenants(Protocol):
 
     def appear(self, host: str, machine: Machine) -> None:
         """A compute service reports from a host: a record that is not there is written."""
+
+    def appear_control(self, host: str) -> None:
+        """A controller's services report from a host: records that are not there are written."""
 
     def settle(self, host: str) -> None:
         """A compute service came back after its machine lost power: what it believed to run is SHUTOFF."""
@@ -88,6 +93,14 @@ class OldTenants:
             self.state.services.append(Service(self.state.count("service"), COMPUTE, host))
         self.tell_alive(host, True)
 
+    def appear_control(self, host: str) -> None:
+        """Nova's control services write their own records, too."""
+        known = {service.binary for service in self.state.services if service.host == host}
+        for binary in CONTROL:
+            if binary not in known:
+                self.state.services.append(Service(self.state.count("service"), binary, host))
+        self.tell_alive(host, True)
+
     def settle(self, host: str) -> None:
         """``resume_guests_state_on_host_boot`` is off as shipped: Nova stops what it finds shut down."""
         for server in self.state.live_servers():
@@ -137,20 +150,34 @@ class NewTenants:
         return lost
 
     def tell_alive(self, host: str, alive: bool) -> None:
-        """The compute service."""
+        """All services of the host."""
         found = self._host(host)
         if found is not None:
             found.alive = alive
+        for item in self.cloud.compute.control:
+            if item["host"] == host:
+                item["alive"] = alive
 
     def appear(self, host: str, machine: Machine) -> None:
         """nova-compute writes its own records where they are missing."""
         if self._host(host) is None:
-            hosts = self.cloud.compute.hosts
-            numbers = [item.number for item in hosts] + [item["number"] for item in self.cloud.compute.control]
-            fresh = NewHost(host, max(numbers, default=0) + 1, service_id=new_id(), hypervisor_id=new_id())
+            fresh = NewHost(host, self._number(), service_id=new_id(), hypervisor_id=new_id())
             fresh.vcpus, fresh.ram_mib, fresh.disk_gib = machine.vcpus, machine.memory_mb, machine.disk_gb
-            hosts.append(fresh)
+            self.cloud.compute.hosts.append(fresh)
         self.tell_alive(host, True)
+
+    def appear_control(self, host: str) -> None:
+        """As in the old cloud."""
+        control = self.cloud.compute.control
+        known = {item["binary"] for item in control if item["host"] == host}
+        for binary in CONTROL:
+            if binary not in known:
+                control.append({"binary": binary, "host": host, "number": self._number(), "id": new_id()})
+        self.tell_alive(host, True)
+
+    def _number(self) -> int:
+        data = self.cloud.compute
+        return max([*(item.number for item in data.hosts), *(item["number"] for item in data.control)], default=0) + 1
 
     def settle(self, host: str) -> None:
         """As in the old cloud."""
@@ -170,4 +197,6 @@ class NewTenants:
 
     def vanish(self, host: str) -> None:
         """Host, service and hypervisor."""
-        self.cloud.compute.hosts[:] = [item for item in self.cloud.compute.hosts if item.name != host]
+        data = self.cloud.compute
+        data.hosts[:] = [item for item in data.hosts if item.name != host]
+        data.control[:] = [item for item in data.control if item["host"] != host]

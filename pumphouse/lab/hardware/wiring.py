@@ -32,7 +32,8 @@ ENVIRONMENT, _FIRST, _LAST = "lab", 100, 120
 @dataclass
 class Wiring:
     """The fleet of a running lab and what follows from it. ``master`` is the Fuel master, once one has answered;
-    ``access`` the administrator of a new cloud that is there from the beginning: user, password, project.
+    ``fuel_door`` where it will listen; ``access`` the administrator of a new cloud that is there from the beginning:
+    user, password, project.
     """
 
     world: World
@@ -41,7 +42,7 @@ class Wiring:
     stack: contextlib.AsyncExitStack
     directory: Path
     fuel_release: str
-    fuel_port: int = 0
+    fuel_door: socket.socket | None = None
     master: Nailgun | None = None
     access: tuple[str, str, str] | None = None
     passwords: dict[str, str] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class Wiring:
 
     async def answers(self, _machine: Machine) -> None:
         """A Fuel master is up on a machine; what it knows outlives a reboot."""
-        if self.master is not None or not self.fuel_port:
+        if self.master is not None or self.fuel_door is None:
             return
         # not at the top: a lab without faces starts faster without it
         from pumphouse.lab.hardware import nailgun
@@ -73,7 +74,7 @@ class Wiring:
             release=self.fuel_release,
             user=plant.FUEL_USER,
             password=self.password("fuel"),
-            port=self.fuel_port,
+            door=self.fuel_door,
         )
         self.stack.push_async_callback(self.master.stop)
         self.fleet.delays = asdict(self.master.work.durations)
@@ -167,7 +168,11 @@ async def show_faces(wiring: Wiring, *, control_url: str, token: str) -> tuple[d
     wiring.stack.callback(bmcs.stop)
     faces = {name: plant.Face(port, plant.BMC_USER, f"bmc-{name}") for name, port in bmcs.ports.items()}
     switches = await _start_switch(wiring)
-    wiring.fuel_port = _free_port()
+    door = socket.socket()
+    wiring.stack.callback(door.close)
+    # nobody else gets the port while there is no master; who calls there is refused until one listens
+    door.bind(("127.0.0.1", 0))
+    wiring.fuel_door = door
     fuel: dict[str, Any] = {"environment": ENVIRONMENT}
     deployed = [machine for machine in fleet.machines.values() if machine.roles]
     if deployed:
@@ -177,7 +182,11 @@ async def show_faces(wiring: Wiring, *, control_url: str, token: str) -> tuple[d
         ends = (str(public[1]), str(public[_FIRST]), str(public[_LAST]))
         wiring.master.adopt(ENVIRONMENT, deployed, public=(str(public), *ends), access=wiring.access)
         fuel["template_node"] = next(machine.name for machine in deployed if "compute" in machine.roles)
-    fuel = {"url": f"http://127.0.0.1:{wiring.fuel_port}", "user": plant.FUEL_USER, "password_entry": "fuel"} | fuel
+    fuel = {
+        "url": f"http://127.0.0.1:{door.getsockname()[1]}",
+        "user": plant.FUEL_USER,
+        "password_entry": "fuel",
+    } | fuel
     wiring.password("fuel")
     document = plant.describe(fleet, bmcs=faces, switches=switches, fuel=fuel)
     return document, {entry: {"password": secret} for entry, secret in wiring.passwords.items()}
@@ -208,8 +217,3 @@ async def _start_switch(wiring: Wiring) -> dict[str, dict[str, Any]]:
             "password_entry": plant.SNMP_SWITCH,
         },
     }
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -404,6 +404,8 @@ class Lifecycle:
                 if not disk_fits:
                     self.fail(server, "Invalid state of instance files on shared storage", code=400)
                     return
+            if host is not None:
+                self.state.world.layer2.built_anew(self.state.cloud, server.id, host)
             server.host = host or server.host
             server.launched_at = now()
             if keep_stopped:

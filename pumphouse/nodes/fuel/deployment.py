@@ -89,18 +89,24 @@ class Deployment(Verbs):
         return self._some(environment_id, node_ids, "provision")
 
     def deploy_nodes(self, environment_id: int, node_ids: Iterable[int]) -> int:
-        """Deploy provisioned nodes; returns the task's id. See :meth:`provision`."""
+        """Deploy provisioned nodes; returns the task's id. See :meth:`provision`.
+
+        :raises NodeRefused: also when one of them is not provisioned: 6.1 and 7.0 look at that, the others begin.
+        """
         return self._some(environment_id, node_ids, "deploy")
 
     def _some(self, environment_id: int, node_ids: Iterable[int], verb: str) -> int:
         wanted = sorted(set(node_ids))
-        members = {node.id for node in self.list_nodes(environment_id) if not node.pending_deletion}
+        members = {node.id: node.status for node in self.list_nodes(environment_id) if not node.pending_deletion}
         strangers = [str(node_id) for node_id in wanted if node_id not in members]
         if strangers or not wanted:
             raise self._refuse(
                 f"cannot {verb} nodes {', '.join(strangers) or '(none)'}: they are not in environment {environment_id}",
                 "assign them first.",
             )
+        early = [str(node_id) for node_id in wanted if members[node_id] in ("discover", "provisioning")]
+        if early and verb == "deploy":
+            raise self._refuse(f"cannot deploy nodes {', '.join(early)}: they are not provisioned", "provision them.")
         self._idle(environment_id, f"told to {verb} nodes")
         doing = f"{verb} nodes {', '.join(map(str, wanted))} of environment {environment_id}"
         path = f"/clusters/{environment_id}/{verb}/"

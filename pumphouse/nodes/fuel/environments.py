@@ -19,6 +19,7 @@ from pumphouse.nodes.fuel.model import (
 from pumphouse.nodes.fuel.reading import Doc, garbled
 from pumphouse.nodes.fuel.verbs import Verbs
 
+_MODES = ("ha_compact", "multinode")
 _SHARED_KEYS = ("cidr", "gateway", "ip_ranges", "vlan_start")
 _SHARED_PARAMETERS = (
     *("floating_ranges", "fixed_networks_cidr", "fixed_networks_vlan_start", "net_manager", "dns_nameservers"),
@@ -77,13 +78,12 @@ class Environments(Verbs):
         self._can_make(mode, net_provider, net_segment_type)
         found = self.find_environment(name)
         if found is not None:
-            wanted = (release_id, mode, net_provider)
-            if (found.release_id, found.mode, found.net_provider) == wanted:
+            differences = self.differences(found, release_id, mode, net_provider, net_segment_type)
+            if not differences:
                 return found
             raise self._refuse(
-                f"environment {name!r} exists with release {found.release_id}, mode {found.mode} and "
-                f"{found.net_provider}",
-                "choose another name, or delete it in Fuel.",
+                f"environment {name!r} exists, and {'; '.join(differences)}",
+                "choose another name, or what it has; or delete it in Fuel.",
             )
         body: dict[str, Any] = {"name": name, "release": release_id, "mode": mode, "net_provider": net_provider}
         if net_provider == "neutron":
@@ -92,10 +92,26 @@ class Environments(Verbs):
         raw = self.wire.change("POST", "/clusters/", doing, body)
         return parse.environment(Doc(raw, f"{self.name}, asked to {doing},"))
 
+    def differences(
+        self, found: FuelEnvironment, release_id: int, mode: str, net_provider: str, net_segment_type: str
+    ) -> list[str]:
+        """What an environment has other than wanted, of all that cannot be changed once it is made (read only)."""
+        pairs = {
+            "release": (release_id, found.release_id),
+            "mode": (mode, found.mode),
+            "network provider": (net_provider, found.net_provider),
+        }
+        if net_provider == found.net_provider == "neutron":
+            told = self.network_configuration(found.id).parameters.get("segmentation_type")
+            pairs["segmentation"] = (net_segment_type, str(told))
+        return [f"its {what} is {has} instead of {wanted}" for what, (wanted, has) in pairs.items() if wanted != has]
+
     def _can_make(self, mode: str, net_provider: str, net_segment_type: str) -> None:
         self._tried()
         number, release = self.version().number, self.version().release
         # what it would answer is a 500, and 6.0 keeps half an environment behind
+        if mode not in _MODES:
+            raise self._refuse(f"no release has a mode {mode}", f"use mode {_MODES[0]}.")
         if mode == "multinode" and number > (6, 0):
             raise self._refuse(f"release {release} has no mode multinode", "use mode ha_compact.")
         if net_provider == "nova_network" and number >= (8, 0):

@@ -70,6 +70,8 @@ class Nodes(Verbs):
     ) -> FuelNode:
         """Wait until a machine runs Fuel's bootstrap image, is online, told all about itself, and is free.
 
+        That it is online means that it booted just now only if it was missed before (:meth:`wait_missed`).
+
         :raises NodeRefused: when it is another machine (see :meth:`find_node`), or it belongs to an environment.
         :raises NodeTimeout: when it does not show in time.
         """
@@ -102,6 +104,42 @@ class Nodes(Verbs):
             remedy="check that it has power, boots by PXE first, and that its first port is in the Admin VLAN.",
         )
 
+    def wait_missed(
+        self, macs: Iterable[str], serial: str = "", *, timeout_s: float, report: Report = silent
+    ) -> FuelNode | None:
+        """Wait until a machine that has no power is offline, or unknown (None).
+
+        No release tells when it last heard of a node, and each calls one online for a while after its last word
+        (``KEEPALIVE``, 180 s as shipped). So what is to be seen coming has to be missed first: ``online`` then says
+        that the machine spoke since.
+
+        :raises NodeRefused: when it is another machine (see :meth:`find_node`).
+        :raises NodeTimeout: when it is online still: it has power, or Fuel does not look.
+        """
+        macs = tuple(macs)
+        found: FuelNode | None = None
+        told = False
+
+        def look() -> bool | None:
+            nonlocal found, told
+            found = self.find_node(macs, serial)
+            if found is None or not found.online:
+                return True
+            if not told:
+                report(
+                    f"{self.name} calls node {found.id} ({found.name}) online still: it is waited until it is missed."
+                )
+                told = True
+            return None
+
+        if self._wait(timeout_s, report, look):
+            return found
+        name = f"node {found.id} ({found.name})" if found is not None else f"the node with MACs {', '.join(macs)}"
+        raise NodeTimeout(
+            f"{self.name} calls {name} online still, {timeout_s:.0f} s after it was last seen without power.",
+            remedy="see that its BMC is the machine's own, and that Fuel's assassind runs on the master.",
+        )
+
     # --- membership
 
     def assign(self, environment_id: int, roles: Mapping[int, Sequence[str]]) -> list[FuelNode]:
@@ -110,8 +148,11 @@ class Nodes(Verbs):
         Nodes that are there with these roles stay as they are.
 
         :param roles: node id -> roles.
-        :raises NodeRefused: when a node is not free, not fully discovered, or has other roles there.
+        :raises NodeRefused: when a node is not free, not fully discovered, has other roles there, or is to get none
+            (for which 5.1 and 6.0 have a 500 that says nothing).
         """
+        if bare := [str(node_id) for node_id, wanted in roles.items() if not wanted]:
+            raise self._refuse(f"nodes {', '.join(bare)} are to be assigned without a role", "give each one.")
         todo: list[dict[str, Any]] = []
         for node_id, wanted in roles.items():
             node = self.get_node(node_id)

@@ -51,7 +51,7 @@ class CommandLine:
         except NodeGarbled as error:
             raise NodeGarbled(
                 self._switch.hide(f"switch {self._switch.name}: {error.message}"), remedy=error.remedy
-            ) from error
+            ) from None  # what is hidden here would be quoted there
 
     def move(self, before: PortState, vlan: int) -> None:
         platform = self._platform

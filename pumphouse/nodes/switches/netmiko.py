@@ -224,7 +224,9 @@ class NetmikoSwitch(GuardedSwitch):
                 raise
         except FOREIGN as error:
             if raises:
-                raise self._translated(error, doing, late=late.is_set(), spoke=heard.count > before) from error
+                # a library's error may quote what the switch said, and that what we did
+                cause = error if self.hide(str(error)) == str(error) else None
+                raise self._translated(error, doing, late=late.is_set(), spoke=heard.count > before) from cause
         finally:
             timer.cancel()
 

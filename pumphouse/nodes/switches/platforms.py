@@ -17,12 +17,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import textfsm
 import yaml
 
 from pumphouse.errors import NodeGarbled, SiteError
 from pumphouse.nodes.api import PortState
+from pumphouse.nodes.spec import is_same_port
+from pumphouse.schemas import jsonschema
 
 _TEXT = {"type": "string", "minLength": 1}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -136,7 +137,7 @@ class Platform:
         except (textfsm.TextFSMError, textfsm.TextFSMTemplateError) as error:
             raise self._garbled(port, answer) from error
         rows = [row for row in rows if row["VLAN"] or row.get("PORT") or row.get("TAGGED")]
-        if len(rows) != 1 or not _is_same_port(port, rows[0].get("PORT") or port):
+        if len(rows) != 1 or not is_same_port(port, rows[0].get("PORT") or port):
             raise self._garbled(port, answer)
         row = rows[0]
         modes = [row[key] for key in ("MODE", "OPERATIONAL") if key in table.header]
@@ -273,15 +274,6 @@ def _check_patterns(platform: Platform, where: str) -> None:
             f"{', '.join(strange)}.",
             remedy="correct it.",
         )
-
-
-def _is_same_port(asked: str, told: str) -> bool:
-    """Whether a switch means the port that it was asked about: ``Gi0/1`` is ``GigabitEthernet0/1``."""
-    one, other = (re.fullmatch(r"([^\d]*)(.*?)(?:\.0)?", name.replace(" ", "")) for name in (asked, told))
-    if one is None or other is None or one[2] != other[2]:
-        return False
-    short, long = sorted((one[1].lower(), other[1].lower()), key=len)
-    return long.startswith(short) and bool(short or not long)
 
 
 def _number(text: str) -> int:

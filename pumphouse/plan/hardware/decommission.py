@@ -123,7 +123,11 @@ def _say_what_is_left(draft: HardwareDraft, ending: Ending, source: str) -> None
 
 
 def _archive(draft: HardwareDraft, ending: Ending, archive: Archive, source: str) -> str:
-    params = {"leave": list(ending.leave), "retiring": [node.host for node in ending.controllers]}
+    params = {
+        "leave": list(ending.leave),
+        "lost": sorted(one.lost for one in ending.remnants if one.lost),
+        "retiring": [node.host for node in ending.controllers],
+    }
     spent = draft.add(
         f"{_SPENT}:{source}",
         title=f"no server, image or address is left at {source} that is not accounted for",
@@ -185,4 +189,4 @@ def _retire(
         cost=f"what {source} kept on {node.name} is gone, but for the archive; bringing {source} back means installing "
         "its controllers anew and restoring it from there",
     )
-    return prove_node(draft, bare, layout, canary, deployed) if layout.is_compute else deployed
+    return prove_node(draft, bare, layout, canary, deployed)

@@ -72,6 +72,14 @@ class HardwareDraft:
         """Switch a node off, if no server is left on its host at that moment."""
         if node.bmc is None:
             self.block("no-bmc", f"node {node.name}", "has no BMC in site.yaml.", "describe it there: nodes.NAME.bmc.")
+        if not node.serial:
+            self.warn(
+                "no-serial",
+                f"node {node.name}",
+                "has no serial number in site.yaml: nothing tells that its BMC is this machine's before the machine "
+                "loses power, and the guard against installing the wrong one knows its MACs only.",
+                f"add nodes.{node.name}.serial.",
+            )
         return self.add(
             f"node-off:{node.name}",
             title=title or f"power off {node.name}, if no server is left on it",

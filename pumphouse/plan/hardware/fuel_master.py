@@ -5,7 +5,7 @@ Where a master answers already it is adopted, and so is an environment of that n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pumphouse.errors import PlanError
@@ -18,6 +18,8 @@ from pumphouse.plan.hardware.transfer import Layout, assign_node, discover_node,
 from pumphouse.plan.model import Plan
 
 MEDIA = ("cdrom", "pxe")
+#: The network service of an environment that pumphouse makes.
+PROVIDER = "neutron"
 #: What an environment's own networks are in all releases unless somebody changes them (Fuel's fixtures).
 INTERNAL_CIDR = "192.168.111.0/24"
 
@@ -78,12 +80,16 @@ def plan_fuel_master(
     destination: str,
     release: str = "",
     answered: bool = False,
+    begun: str = "",
+    differences: Sequence[str] = (),
 ) -> tuple[Plan, tuple[Finding, ...]]:
     """Plan the destination: master, environment, shared networks, first nodes, deployment, credentials (asks nobody).
 
     :param master: the node that becomes the master; None: one answers already (``release``) and is adopted.
     :param nodes: node name -> the node and what becomes of it.
     :param answered: whether the master that is silent now, and may be on that node, answered an earlier run.
+    :param begun: the plan by which its installation was begun before, if it was (the first 12 digits of its hash).
+    :param differences: what the environment of that name has other than wanted, where there is one already.
     :returns: the plan, and what stands in its way as findings.
     """
     draft = HardwareDraft("fuel-master", source, destination, digest)
@@ -95,6 +101,20 @@ def plan_fuel_master(
             "is to become the Fuel master, but there is one, which answered an earlier run and is silent now: it would "
             "be overwritten, with all that it knows of the new cloud.",
             "bring it back, and run again: it is adopted. If it is lost for good, name another node.",
+        )
+    if master is not None and begun:
+        draft.block(
+            "master-begun",
+            f"node {master.node.name}",
+            f"boots the medium already, since plan {begun}: this plan would cut its power, and install it once more.",
+            "run that plan again (with its parameters): it waits on; or accept `master-begun` if nothing came of it.",
+        )
+    if differences:
+        draft.block(
+            "environment-differs",
+            f"environment {environment.name}",
+            f"exists in Fuel, and {'; '.join(differences)}; none of that can be changed there.",
+            "choose another name for the environment, or what that one has.",
         )
     if master is None:
         draft.note("Fuel master", f"answers already, as release {release}: it is adopted, nothing is installed")
@@ -121,14 +141,14 @@ def plan_fuel_master(
         params={"cloud": destination, "environment": environment.name, "cacert": environment.cacert},
         undo="the entries are removed again, if pumphouse wrote them",
     )
-    computes = sum(layout.is_compute for _, layout in nodes.values())
+    computes = [identity(facts.node) for facts, layout in nodes.values() if layout.is_compute]
     draft.add(
         f"destination-proved:{destination}",
-        title=f"take an inventory of {destination}: its services and {computes} compute host(s) are up",
+        title=f"take an inventory of {destination}: its services and {len(computes)} new compute host(s) are up",
         phase="prove",
         changes="destination",
         needs=(entry,),
-        params={"cloud": destination, "computes": computes},
+        params={"cloud": destination, "nodes": computes},
         undo=NOTHING,
     )
     return draft.finish()
@@ -160,23 +180,7 @@ def _check(
     for name in sorted({name for name in names if names.count(name) > 1}):
         draft.block("node-twice", f"node {name}", "is to become two things.", "name it once.")
     for facts in everybody:
-        draft.known_to_nova(facts.node, known=facts.host is not None)
-        if facts.host is not None and facts.host.serves_more:
-            draft.block(
-                "host-serves-more",
-                f"host {facts.host.host}",
-                f"runs {', '.join(facts.host.serves_more)}: the source stops working without them.",
-                "choose another node; controllers go last (decommission).",
-            )
-        held = len(facts.host.servers) if facts.host is not None else 0
-        enabled = facts.host is not None and facts.host.service is not None and facts.host.service.status != "disabled"
-        if held or enabled:
-            draft.block(
-                "node-in-use",
-                f"node {facts.node.name}",
-                f"serves the source ({held} server(s), {'enabled' if enabled else 'disabled'}).",
-                "acquire it first (06-acquire-nodes.ipynb).",
-            )
+        check_in_use(draft, facts)
     clashing = overlaps(environment.internal_cidr, network.cidrs.values())
     if clashing:
         draft.block(
@@ -184,6 +188,27 @@ def _check(
             f"environment {environment.name}",
             f"its internal network {environment.internal_cidr} overlaps the source's {', '.join(clashing)}.",
             "choose another internal_cidr.",
+        )
+
+
+def check_in_use(draft: HardwareDraft, facts: NodeFacts) -> None:
+    """Block on a node that serves the source still, or of which nobody can tell."""
+    draft.known_to_nova(facts.node, known=facts.host is not None)
+    if facts.host is not None and facts.host.serves_more:
+        draft.block(
+            "host-serves-more",
+            f"host {facts.host.host}",
+            f"runs {', '.join(facts.host.serves_more)}: the source stops working without them.",
+            "choose another node; controllers go last (decommission).",
+        )
+    held = len(facts.host.servers) if facts.host is not None else 0
+    enabled = facts.host is not None and facts.host.service is not None and facts.host.service.status != "disabled"
+    if held or enabled:
+        draft.block(
+            "node-in-use",
+            f"node {facts.node.name}",
+            f"serves the source ({held} server(s), {'enabled' if enabled else 'disabled'}).",
+            "acquire it first (06-acquire-nodes.ipynb).",
         )
 
 

@@ -43,13 +43,17 @@ class Accounts:
 
 @dataclass(frozen=True)
 class Remnant:
-    """One thing that is left. ``why`` it must not be, or on whose word it may; ``accounted``: it may."""
+    """One thing that is left. ``why`` it must not be, or on whose word it may; ``accounted``: it may.
+
+    ``lost`` is the id (an address: itself) of what is lost on the operator's word.
+    """
 
     code: str
     object: str
     why: str
     remedy: str = ""
     accounted: bool = False
+    lost: str = ""
 
 
 def account(remains: SourceRemains, accounts: Accounts) -> tuple[Remnant, ...]:
@@ -100,7 +104,8 @@ def _server(server: Server, accounts: Accounts) -> Remnant:
                 "it, and its addresses could get a second owner.",
                 "stop it, or move it.",
             )
-        return Remnant("left", label, f"({server.id}, {server.status}) is lost, on the operator's word", accounted=True)
+        why = f"({server.id}, {server.status}) is lost, on the operator's word"
+        return Remnant("left", label, why, accounted=True, lost=server.id)
     if server.id in accounts.moved:
         return Remnant(
             "not-finalised",
@@ -122,7 +127,8 @@ def _images(images: Iterable[Image], accounts: Accounts) -> Iterable[Remnant]:
             continue
         label = f"image {image.name}"
         if {image.id, image.name} & set(accounts.leave):
-            yield Remnant("left", label, f"({image.id}) is lost, on the operator's word", accounted=True)
+            why = f"({image.id}) is lost, on the operator's word"
+            yield Remnant("left", label, why, accounted=True, lost=image.id)
         else:
             yield Remnant(
                 "image-left",
@@ -144,7 +150,8 @@ def _addresses(floating_ips: Iterable[FloatingIp], accounts: Accounts) -> Iterab
             )
         elif one.project_id is not None and one.address not in accounts.addresses:
             if one.address in accounts.leave:
-                yield Remnant("left", label, "is given up, on the operator's word", accounted=True)
+                why = "is given up, on the operator's word"
+                yield Remnant("left", label, why, accounted=True, lost=one.address)
             else:
                 yield Remnant(
                     "address-left",

@@ -85,21 +85,13 @@ def plan_transfer(
     vlan = draft.admin_vlan(node, facts.admin_vlan, phase="release", needs=(off,))
     discovered = discover_node(draft, node, layout, vlan)
     deployed = install_node(draft, node, layout, discovered)
-    proved = prove_node(draft, node, layout, canary, deployed) if layout.is_compute else deployed
+    proved = prove_node(draft, node, layout, canary, deployed)
     if host is not None and host.service is not None:
         _forget(draft, node, host, proved, deletes_services=deletes_services)
     return draft.finish()
 
 
 def _check(draft: HardwareDraft, node: NodeSpec, host: HostFacts | None) -> None:
-    label = f"node {node.name}"
-    if not node.serial:
-        draft.warn(
-            "no-serial",
-            label,
-            "has no serial number in site.yaml: the guard against installing the wrong machine knows its MACs only.",
-            "add nodes.NAME.serial.",
-        )
     draft.known_to_nova(node, known=host is not None)
     if host is None:
         return
@@ -154,6 +146,13 @@ def _leave_source(draft: HardwareDraft, node: NodeSpec, host: HostFacts | None) 
 
 def discover_node(draft: HardwareDraft, node: NodeSpec, layout: Layout, *needs: str) -> str:
     """Boot a node by PXE until Fuel has discovered it; returns the last step's key."""
+    if node.role == "fuel":
+        draft.block(
+            "fuel-master-itself",
+            f"node {node.name}",
+            "is the Fuel master in site.yaml: it would lose power, and with it whoever could install it.",
+            f"choose another node; or correct nodes.{node.name}.role, if another machine is the master.",
+        )
     boot = draft.add(
         f"node-pxe:{node.name}",
         title=f"{node.name} boots by PXE next",
@@ -235,7 +234,20 @@ def install_node(draft: HardwareDraft, node: NodeSpec, layout: Layout, discovere
 
 
 def prove_node(draft: HardwareDraft, node: NodeSpec, layout: Layout, canary: Canary, deployed: str) -> str:
-    """See a deployed compute host serve a canary; returns the last step's key."""
+    """See a deployed controller run its services, and a compute host serve a canary; returns the last step's key."""
+    if "controller" in layout.roles:
+        deployed = draft.add(
+            f"controller-up:{node.name}",
+            title=f"Nova's control services of {node.name} are up at the destination",
+            phase="prove",
+            changes="destination",
+            needs=(deployed,),
+            params={**identity(node), "environment": layout.environment},
+            undo=NOTHING,
+            node=node.name,
+        )
+    if not layout.is_compute:
+        return deployed
     up = draft.add(
         f"host-up:{node.name}",
         title=f"nova-compute of {node.name} is up at the destination",

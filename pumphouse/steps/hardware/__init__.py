@@ -10,7 +10,7 @@ from pumphouse.steps.hardware.canary import CanaryServer
 from pumphouse.steps.hardware.decommission import ControllerOff, SourceSpent
 from pumphouse.steps.hardware.environment import DeployEnvironment, MakeEnvironment, ShareNetworks
 from pumphouse.steps.hardware.evacuate import LeaveHost
-from pumphouse.steps.hardware.hosts import DisableHost, EmptyHost, ForgetHost, HostUp
+from pumphouse.steps.hardware.hosts import ControllerUp, DisableHost, EmptyHost, ForgetHost, HostUp
 from pumphouse.steps.hardware.install import AssignNode, DeployNode, DiscoverNode
 from pumphouse.steps.hardware.master import FuelUp, MediumNext
 from pumphouse.steps.hardware.newcloud import ProveDestination, WriteDestination
@@ -31,6 +31,7 @@ HARDWARE: tuple[type[Step], ...] = (
     AssignNode,
     DeployNode,
     HostUp,
+    ControllerUp,
     CanaryServer,
     ForgetHost,
     SourceSpent,

@@ -86,9 +86,10 @@ def look_at_archive(name: str) -> dict[str, Any]:
     return {"size_bytes": size_bytes, "sha256": digest.hexdigest(), "changed_s": changed_s}
 
 
-def require_archive(ctx: Context, archive: PlannedStep) -> None:
+def require_archive(ctx: Context, archive: PlannedStep, *, ended: bool = False) -> None:
     """The archive is still what the journal says of it, and not too old to be worth anything (read only).
 
+    :param ended: a controller went already: how old the archive was then is what counts, and no other can be made.
     :raises StepError: when it is not.
     """
     said = ctx.journal.step_state(ctx.plan.hash, archive.key).outcome
@@ -98,7 +99,7 @@ def require_archive(ctx: Context, archive: PlannedStep) -> None:
             f"Archive {archive.params['file']} is not the one any more that was made and looked at.",
             remedy="put that one back, or plan anew, which archives again.",
         )
-    if is_stale(said, archive.params["fresh_s"]):
+    if not ended and is_stale(said, archive.params["fresh_s"]):
         raise StepError(
             f"Archive {archive.params['file']} was made {_moment(found['changed_s'])}, more than "
             f"{archive.params['fresh_s']:g} s ago.",
@@ -145,6 +146,11 @@ def _run(command: list[str], log: Path, *, timeout_s: float) -> None:
             ) from error
         finally:
             _end(process)
+    if not code and _goes_on(process):
+        raise StepError(
+            f"The archive's command {command[0]} ended, but what it started goes on: the archive may be half of it.",
+            remedy="let the command wait for what it starts; then run again.",
+        )
     if code:
         raise StepError(
             f"The archive's command {command[0]} ended with exit code {code}. What it said is in {log}.",
@@ -152,8 +158,17 @@ def _run(command: list[str], log: Path, *, timeout_s: float) -> None:
         )
 
 
+def _goes_on(process: subprocess.Popen[bytes]) -> bool:
+    """Whether anything that a command started is there after its own end."""
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Nothing of it goes on, whatever it started."""
+    """One that is late is ended, with what it started."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

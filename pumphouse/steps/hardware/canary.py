@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import ipaddress
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from pumphouse.clouds.api import Cloud
@@ -34,7 +35,9 @@ class CanaryServer(Step):
 
     def _boot(self, ctx: Context, step: PlannedStep, host: str, zone: str) -> Outcome:
         cloud, spec = ctx.destination, ctx.site.probe
-        image, flavor, network = find_parts(cloud, step.params)
+        # a source that is to end has no servers left, and may be dark
+        taken = frozenset[str]() if ctx.plan.kind == "decommission" else taken_at(ctx.source)
+        image, flavor, network = find_parts(cloud, step.params, taken=taken)
         server_id = cloud.compute.create_server(
             ServerSpec(
                 name=_name(step),
@@ -115,9 +118,22 @@ def _group(ctx: Context, step: PlannedStep, *, port: int) -> str:
     return made.name
 
 
-def find_parts(cloud: Cloud, said: Mapping[str, Any]) -> tuple[Image, Flavor, Network]:
+def taken_at(source: Cloud) -> frozenset[str]:
+    """Addresses of the source's servers, running or not: a canary must never come to have one (read only)."""
+    return frozenset(one.address for server in source.compute.list_servers() for one in server.addresses)
+
+
+def _gives_out(network: Network, taken: Iterable[str]) -> bool:
+    """Whether a network may pick one of these addresses for a server."""
+    known = [ipaddress.ip_address(address) for address in taken]
+    pools = [(ipaddress.ip_address(low), ipaddress.ip_address(high)) for low, high in network.pools]
+    return any(one.version == low.version and int(low) <= int(one) <= int(high) for low, high in pools for one in known)
+
+
+def find_parts(cloud: Cloud, said: Mapping[str, Any], *, taken: Collection[str] = ()) -> tuple[Image, Flavor, Network]:
     """What a canary is made of (read only): what was named, else the smallest that everybody may use, else any.
 
+    :param taken: addresses of the source's servers; a network that may pick one of them is none for a canary.
     :raises StepError: when the cloud has none.
     """
     name = said["image"]
@@ -143,7 +159,14 @@ def find_parts(cloud: Cloud, said: Mapping[str, Any]) -> tuple[Image, Flavor, Ne
         if network.cidr and not network.external
         if not name or name in (network.name, network.id)
     ]
-    network = _best(cloud, "network", name, networks, key=lambda one: (not one.shared, 0))
+    safe = [network for network in networks if not _gives_out(network, taken)]
+    if networks and not safe:
+        raise StepError(
+            f"{cloud.name}: network {', '.join(one.name for one in networks)} picks addresses that servers of the "
+            "source have: a canary there could be the second owner of one.",
+            remedy="name another network with the parameter canary, or cut its allocation pools to a slice of its own.",
+        )
+    network = _best(cloud, "network", name, safe, key=lambda one: (not one.shared, 0))
     return image, flavor, network
 
 

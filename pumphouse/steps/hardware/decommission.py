@@ -55,12 +55,16 @@ class ControllerOff(Step):
 
     def _may(self, ctx: Context, step: PlannedStep) -> None:
         require_not_deployed(ctx, step.params["node"])
-        require_archive(ctx, ctx.plan.step(step.params["archive"]))
+        states = ctx.journal.step_states(ctx.plan.hash)
+        ended = any(key in states and states[key].in_effect for key in step.params["before"])
+        require_archive(ctx, ctx.plan.step(step.params["archive"]), ended=ended)
+        going = any(key in states and states[key].in_effect for key in (*step.params["before"], step.key))
+        if going:
+            ctx.source.expect_end()
         try:
             require_spent(ctx, ctx.plan.step(step.params["spent"]))
         except CloudUnreachable:
-            states = ctx.journal.step_states(ctx.plan.hash)
-            if not any(key in states and states[key].in_effect for key in (*step.params["before"], step.key)):
+            if not going:
                 raise
             # nobody can have made anything at a cloud that was spent and has not answered since
             ctx.report(f"{ctx.source.name} does not answer any more: it was asked before its controllers went.")
@@ -84,6 +88,14 @@ def require_spent(ctx: Context, spent: PlannedStep) -> list[str]:
     found = remnants_of(
         ctx.source, ctx.destination, ctx.journal, retiring=spent.params["retiring"], leave=spent.params["leave"]
     )
+    late = [one for one in found if one.lost and one.lost not in spent.params["lost"]]
+    if late:
+        named = "; ".join(f"{one.object} {one.why}" for one in late)
+        raise StepError(
+            f"{ctx.source.name} holds {len(late)} thing(s) that go by a name that is left behind, and that the "
+            f"approved plan does not show: {named}. Its controllers keep their power.",
+            remedy="move them; or plan anew (another `leave`, by ids), so that whoever approves it sees them.",
+        )
     left = [one for one in found if not one.accounted]
     if left:
         named = "; ".join(f"{one.object} {one.why.rstrip('.')}" for one in left)

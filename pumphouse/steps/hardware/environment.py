@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Any
 
 from pumphouse.errors import StepError
-from pumphouse.nodes.fuel import Fuel, FuelEnvironment, NetworkConfiguration
+from pumphouse.nodes.fuel import Fuel, FuelEnvironment, FuelNode, NetworkConfiguration
+from pumphouse.plan.hardware.fuel_master import PROVIDER
 from pumphouse.plan.hardware.slices import overlaps, used_addresses
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
-from pumphouse.steps.hardware.guards import environment_of, require_empty, same_machine
-from pumphouse.steps.hardware.install import bootstrap_again, is_pending
+from pumphouse.steps.hardware.guards import environment_of, require_dark, same_machine
+from pumphouse.steps.hardware.install import awaken, is_pending
 from pumphouse.steps.hardware.usage import networks_of
 
-_PROVIDER = "neutron"
 #: Networks of Fuel's that carry its own traffic, on the same wires as the source's.
 _OWN = ("management", "storage")
 _TAKEN = ("provisioning", "provisioned", "deploying", "ready")
@@ -26,13 +27,13 @@ class MakeEnvironment(Step):
     kind = "fuel-environment"
 
     def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
-        """There already, with that system, mode and network provider; another one of that name is refused."""
+        """There already, with that system, mode, provider and segmentation; another one of that name is refused."""
         with ctx.nodes.fuel() as fuel:
             found = fuel.find_environment(step.params["name"])
             if found is None:
                 return None
             release = _release(fuel, step)
-        _require(found, step, release)
+            _require(fuel, found, step, release)
         return {"environment_id": found.id, "release_id": found.release_id}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
@@ -42,19 +43,17 @@ class MakeEnvironment(Step):
                 step.params["name"],
                 _release(fuel, step),
                 mode=step.params["mode"],
-                net_provider=_PROVIDER,
+                net_provider=PROVIDER,
                 net_segment_type=step.params["segment"],
             )
         return {"environment_id": made.id, "release_id": made.release_id}
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """Read again."""
+        """Read again: it is as wanted, of the release of which it was made or adopted."""
         with ctx.nodes.fuel() as fuel:
             found = environment_of(fuel, step.params["name"])
-        expect(
-            f"environment {found.name}",
-            {"mode": (step.params["mode"], found.mode), "network provider": (_PROVIDER, found.net_provider)},
-        )
+            differences = _differences(fuel, found, step, outcome["release_id"])
+        expect(f"environment {found.name}", {"differences": ([], differences)})
         return {"environment_id": found.id, "status": found.status, "release_id": found.release_id}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
@@ -81,13 +80,16 @@ def _release(fuel: Fuel, step: PlannedStep) -> int:
     return found.id
 
 
-def _require(found: FuelEnvironment, step: PlannedStep, release_id: int) -> None:
-    wanted = (release_id, step.params["mode"], _PROVIDER)
-    if (found.release_id, found.mode, found.net_provider) != wanted:
+def _differences(fuel: Fuel, found: FuelEnvironment, step: PlannedStep, release_id: int) -> list[str]:
+    return fuel.differences(found, release_id, step.params["mode"], PROVIDER, step.params["segment"])
+
+
+def _require(fuel: Fuel, found: FuelEnvironment, step: PlannedStep, release_id: int) -> None:
+    differences = _differences(fuel, found, step, release_id)
+    if differences:
         raise StepError(
-            f"Environment {found.name} exists with release {found.release_id}, mode {found.mode} and "
-            f"{found.net_provider}; release {release_id}, mode {wanted[1]} and {wanted[2]} are wanted.",
-            remedy="choose another name, or what it has.",
+            f"Environment {found.name} of {fuel.name} exists, and {'; '.join(differences)}.",
+            remedy="choose another name for the environment, or what that one has.",
         )
 
 
@@ -177,7 +179,7 @@ def _told(values: dict[str, Any]) -> str:
 
 def _still_free(ctx: Context, step: PlannedStep) -> None:
     params = step.params
-    used = used_addresses(networks_of(ctx.source).used, params["cidr"])
+    used = used_addresses(networks_of(ctx.source, ctx.site.hardware).used, params["cidr"])
     ours = used_addresses(["-".join(params["ip_range"]), "-".join(params["floating_range"])], params["cidr"])
     if used & ours:
         named = ", ".join(sorted(used & ours)[:3])
@@ -210,19 +212,10 @@ class DeployEnvironment(Step):
             nodes = [same_machine(fuel, node) for node in step.params["nodes"]]
             if environment.status == "operational" and all(node.status == "ready" for node in nodes):
                 return {"environment_id": environment.id, "task_id": None}
-            ids = {node.id for node in nodes}
-            members = fuel.list_nodes(environment.id)
-            strangers = [n.name for n in members if n.pending_deletion or (n.id not in ids and is_pending(n))]
-            absent = [node.name for node in nodes if node.environment_id != environment.id]
-        for what, names in (("would be deployed or removed as well", strangers), ("is not in it now", absent)):
-            if names:
-                raise StepError(
-                    f"Environment {environment.name}: {', '.join(names)} {what}.",
-                    remedy="find out who changed it in Fuel, then run again.",
-                )
+            _exactly(fuel, environment, nodes)
         for node, known in zip(step.params["nodes"], nodes, strict=True):
             if node["host"] and known.status not in _TAKEN:
-                require_empty(ctx, node["host"])
+                require_dark(ctx, node["host"])
         if not any(known.status in _TAKEN for known in nodes):
             # it gives these addresses out, and days may have gone by since they were free
             for need in ctx.plan.steps:
@@ -241,10 +234,9 @@ class DeployEnvironment(Step):
                 task_id = running.id
                 ctx.report(f"Fuel deploys {environment.name} already (task {task_id}): it is waited for.")
             else:
-                failed = {node.id for node in known if node.status == "error" and node.error_type == "provision"}
-                if failed:
-                    pairs = zip(step.params["nodes"], known, strict=True)
-                    bootstrap_again(ctx, fuel, [_bootable(ctx, node) for node, one in pairs if one.id in failed])
+                pairs = zip(step.params["nodes"], known, strict=True)
+                awaken(ctx, fuel, [(_bootable(ctx, node), one) for node, one in pairs if one.status != "ready"])
+                _exactly(fuel, environment, known)  # that may have taken minutes
                 task_id = fuel.deploy_changes(environment.id)
             fuel.wait_task(task_id, node_ids=ids, report=ctx.report)
         return {"environment_id": environment.id, "task_id": task_id}
@@ -267,6 +259,20 @@ class DeployEnvironment(Step):
             f"Environment {step.params['environment']} was deployed: its nodes' disks were overwritten.",
             remedy="reset or delete it in Fuel by hand if it is not wanted.",
         )
+
+
+def _exactly(fuel: Fuel, environment: FuelEnvironment, nodes: Sequence[FuelNode]) -> None:
+    """Deploying the environment is for these nodes, for all of them, and for nobody else's (read only)."""
+    ids = {node.id for node in nodes}
+    members = fuel.list_nodes(environment.id)
+    strangers = [n.name for n in members if n.pending_deletion or (n.id not in ids and is_pending(n))]
+    absent = [node.name for node in nodes if node.environment_id != environment.id]
+    for what, names in (("would be deployed or removed as well", strangers), ("is not in it now", absent)):
+        if names:
+            raise StepError(
+                f"Environment {environment.name}: {', '.join(names)} {what}.",
+                remedy="find out who changed it in Fuel, then run again.",
+            )
 
 
 def _bootable(ctx: Context, node: dict[str, Any]) -> dict[str, Any]:

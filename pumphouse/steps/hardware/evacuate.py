@@ -66,11 +66,25 @@ class LeaveHost(Step):
         if params["method"] in FENCED:
             node = ctx.nodes.node(params["host"])
             require_off(ctx, {"node": node.name, "serial": node.serial})
+            self._require_silent(ctx, step)
             hosts.evacuate(params["server_id"], host=target, shared_storage=params["method"] == "evacuate")
         elif params["method"] == "cold":
             hosts.migrate(params["server_id"])
         else:
             hosts.live_migrate(params["server_id"], host=target, block=params["method"] == "block")
+
+    def _require_silent(self, ctx: Context, step: PlannedStep) -> None:
+        """Nova may have called a host down for long: only its guests tell that it was this node that ran them."""
+        params = step.params
+        spec = ctx.site.expected(params["name"], params["server_id"]).probe
+        if params["address"] and answers(spec, params["address"]):
+            raise StepError(
+                f"Server {params['name']} ({params['server_id']}) answers at {params['address']}, though the node of "
+                f"its host {params['host']} has no power: it runs on another machine, and is not built anew beside "
+                "itself.",
+                remedy=f"find out which machine is {params['host']}, or who else has that address. Give the node back, "
+                "which switches it on again; then correct nodes.NAME.host in site.yaml.",
+            )
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """On another host, as it was, and answering if it did."""

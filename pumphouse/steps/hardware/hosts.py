@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from pumphouse.clouds.hosts_api import COMPUTE
 from pumphouse.errors import StepError, VerificationFailed
@@ -93,9 +95,7 @@ class HostUp(Step):
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Wait for it; Fuel names the host after the node."""
-        with ctx.nodes.fuel() as fuel:
-            node = same_machine(fuel, step.params)
-        names = {node.fqdn, node.hostname, node.fqdn.partition(".")[0], f"node-{node.id}"} - {""}
+        names = names_of(ctx, step.params)
         end = time.monotonic() + ctx.site.action_timeout_s
         while True:
             found = [s for s in ctx.destination.compute.list_services() if s.binary == COMPUTE and s.host in names]
@@ -133,6 +133,50 @@ class HostUp(Step):
         return {}
 
 
+class ControllerUp(Step):
+    """Nova's control services on the node are up at the destination; changes nothing."""
+
+    kind = "controller-up"
+
+    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
+        """Always asked anew."""
+        return None
+
+    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Wait for them: each controller runs its own scheduler and conductor."""
+        names = names_of(ctx, step.params)
+        end = time.monotonic() + ctx.site.action_timeout_s
+        while True:
+            found = _control_services(ctx, names)
+            if found and all(service.state == "up" for service in found):
+                return {"host": found[0].host}
+            if time.monotonic() > end:
+                down = ", ".join(service.binary for service in found if service.state != "up")
+                raise VerificationFailed(
+                    f"Nova's control services of {step.params['node']} ({', '.join(sorted(names))}) are not up at "
+                    f"{ctx.destination.name} after {ctx.site.action_timeout_s:g} s, though Fuel calls the node ready: "
+                    f"{f'{down} down' if down else 'there are none'}.",
+                    remedy="look at their logs on the node, and at its cluster; run again when they are up.",
+                )
+            time.sleep(POLL_S)
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """There are some, and all are up."""
+        found = _control_services(ctx, {outcome["host"]})
+        expect(
+            f"controller {outcome['host']} at {ctx.destination.name}",
+            {
+                "there": (True, bool(found)),
+                "down": ([], [service.binary for service in found if service.state != "up"]),
+            },
+        )
+        return {"host": outcome["host"], "up": sorted(service.binary for service in found)}
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Nothing was changed."""
+        return {}
+
+
 class ForgetHost(Step):
     """Remove the record of a nova-compute that is gone for good from the source."""
 
@@ -159,6 +203,21 @@ class ForgetHost(Step):
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """A nova-compute that starts under that name registers itself."""
         return {}
+
+
+def names_of(ctx: Context, params: Mapping[str, Any]) -> set[str]:
+    """What the destination may call a node: Fuel names the host after it (read only).
+
+    :param params: the node's ``node``, ``macs`` and ``serial``.
+    """
+    with ctx.nodes.fuel() as fuel:
+        node = same_machine(fuel, params)
+    return {node.fqdn, node.hostname, node.fqdn.partition(".")[0], f"node-{node.id}"} - {""}
+
+
+def _control_services(ctx: Context, names: Collection[str]) -> list[Service]:
+    services = ctx.destination.compute.list_services()
+    return [service for service in services if service.binary != COMPUTE and service.host in names]
 
 
 def _short(name: str) -> str:

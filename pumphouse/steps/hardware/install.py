@@ -8,10 +8,11 @@ from typing import Any
 
 from pumphouse.errors import NodeTimeout, StepError
 from pumphouse.nodes.fuel import Fuel, FuelNode
+from pumphouse.nodes.spec import Hardware
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
-from pumphouse.steps.hardware.guards import environment_of, require_empty, require_same_serial, same_machine
-from pumphouse.steps.hardware.power import boot_by_pxe, forget_in_fuel
+from pumphouse.steps.hardware.guards import environment_of, require_dark, require_same_serial, same_machine
+from pumphouse.steps.hardware.power import boot_by_pxe, forget_in_fuel, serves_again, switched_back_on
 
 #: Seconds between two looks at a node that boots.
 POLL_S = 1.0
@@ -30,24 +31,37 @@ class DiscoverNode(Step):
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Wait; a node that did not show the last time is booted by PXE once more."""
-        events = ctx.journal.events(plan_hash=ctx.plan.hash, step_key=step.key)
         with ctx.nodes.fuel() as fuel:
             known = fuel.find_node(step.params["macs"], step.params["serial"])
-            if sum(event.event == "intent" for event in events) > 1 and not _is_there(known):
+            taken = known is not None and known.environment_id is not None  # by somebody else, and it may serve by now
+            if not taken and _waited_before(ctx, step) and not (_is_there(known) and _has_power(ctx, step.params)):
                 ctx.report(f"{step.params['node']} was not discovered the last time: it boots by PXE once more.")
                 boot_by_pxe(ctx, dict(step.params))
             node = fuel.wait_discovered(
                 step.params["macs"], step.params["serial"], timeout_s=step.params["timeout_s"], report=ctx.report
             )
+        if not _has_power(ctx, step.params):
+            raise StepError(
+                f"Fuel calls node {step.params['node']} online, but its BMC says that it has no power: it lost it "
+                "after it had booted.",
+                remedy="find out who switched it off; run again, which boots it once more.",
+            )
         return {"fuel_id": node.id}
 
+    def stands(self, ctx: Context, step: PlannedStep) -> bool:
+        """Unless Fuel forgot it, or misses it before an environment has it."""
+        with ctx.nodes.fuel() as fuel:
+            node = fuel.find_node(step.params["macs"], step.params["serial"])
+        return node is not None and (node.online or _is_in_hand(node))
+
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """All MACs and the serial, read again; one that is being installed, or failed in that, may be silent."""
+        """All MACs and the serial, read again; one that an environment has, or had, may be silent."""
         with ctx.nodes.fuel() as fuel:
             node = same_machine(fuel, step.params)
-        if node.status == "discover":
+        if not _is_in_hand(node):
             expect(f"node {step.params['node']} in Fuel", {"online": (True, node.online)})
-        return {"fuel_id": node.id, "macs": list(node.macs), "serial": node.serial, "status": node.status}
+        found = {"fuel_id": node.id, "macs": list(node.macs), "serial": node.serial, "status": node.status}
+        return {**found, "online": node.online}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """Switch it off and forget the record, which belongs to no environment any more."""
@@ -55,15 +69,33 @@ class DiscoverNode(Step):
             node = fuel.find_node(step.params["macs"], step.params["serial"])
         if node is None:
             return {"gone": True}
-        if node.environment_id is None:
+        if node.environment_id is None and not serves_again(ctx, step.params["node"]):
             with ctx.nodes.bmc(step.params["node"]) as bmc:
                 require_same_serial(step.params, bmc)
                 bmc.set_power("off")
         return forget_in_fuel(ctx, step.params["node"])
 
 
+def _waited_before(ctx: Context, step: PlannedStep) -> bool:
+    """Whether an earlier run waited for this very boot."""
+    mine = [e.id for e in ctx.journal.events(plan_hash=ctx.plan.hash, step_key=step.key) if e.event == "intent"]
+    on = ctx.journal.events(plan_hash=ctx.plan.hash, step_key=f"node-on:{step.params['node']}")
+    return len(mine) > 1 and max((e.id for e in on if e.event == "done"), default=0) < mine[-2]
+
+
 def _is_there(node: FuelNode | None) -> bool:
     return node is not None and node.is_free and node.is_complete
+
+
+def _is_in_hand(node: FuelNode) -> bool:
+    """Whether an environment has it, or Fuel began to install it: what it runs then is not for us to say."""
+    return node.environment_id is not None or node.status != "discover"
+
+
+def _has_power(ctx: Context, params: Mapping[str, Any]) -> bool:
+    with ctx.nodes.bmc(params["node"]) as bmc:
+        require_same_serial(params, bmc)
+        return bmc.power() == "on"
 
 
 class AssignNode(Step):
@@ -94,7 +126,7 @@ class AssignNode(Step):
             fuel.assign(environment.id, {node.id: params["roles"]})
             fuel.set_node_name(node.id, params["node"])
             if params["template"]:
-                template = _template(ctx, fuel, params["template"])
+                template = find_template(fuel, ctx.site.hardware, params["template"])
                 fuel.copy_layout(template.id, node.id, disks=params["copy_disks"])
             if params["interfaces"]:
                 fuel.set_interfaces(node.id, _interfaces(fuel.interfaces(node.id), params["interfaces"]))
@@ -158,7 +190,7 @@ class DeployNode(Step):
             if node.status not in _TAKEN:
                 _alone(fuel, environment.id, node)
         if params["host"] and node.status not in _TAKEN:
-            require_empty(ctx, params["host"])
+            require_dark(ctx, params["host"])
         return None
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
@@ -173,8 +205,9 @@ class DeployNode(Step):
                 task_id = running.id
                 ctx.report(f"Fuel deploys {step.params['node']} already (task {task_id}): it is waited for.")
             else:
-                if node.status == "error" and node.error_type == "provision":
-                    bootstrap_again(ctx, fuel, [step.params])
+                awaken(ctx, fuel, [(step.params, node)])
+                if node.status not in _TAKEN:
+                    _alone(fuel, environment.id, node)  # that may have taken minutes
                 task_id = fuel.deploy_changes(environment.id)
             fuel.wait_task(task_id, node_ids=[node.id], report=ctx.report)
         return {"fuel_id": node.id, "environment_id": environment.id, "task_id": task_id}
@@ -202,33 +235,58 @@ class DeployNode(Step):
         )
 
 
-def bootstrap_again(ctx: Context, fuel: Fuel, nodes: Sequence[Mapping[str, Any]]) -> None:
-    """A node on which provisioning failed has nothing to run: it must be in the bootstrap image to be tried again.
+def awaken(ctx: Context, fuel: Fuel, nodes: Sequence[tuple[Mapping[str, Any], FuelNode]]) -> None:
+    """See that all nodes can be deployed: nothing is, without power, or after a provisioning that failed (changes the
+    nodes).
 
-    Fuel calls a node online for minutes after its last word, so it is missed first and then waited for.
+    What Fuel has not begun to install boots the bootstrap image again, and so does what it failed to provision;
+    anything else has Fuel's system on its disk.
+
+    :param nodes: as for :func:`bootstrap_again`, each with what Fuel says of it.
+    """
+    dark = [known.id for params, known in nodes if not _has_power(ctx, params)]
+    again, off = [], []
+    for params, known in nodes:
+        if _lost_provisioning(known) or (known.id in dark and known.status == "discover"):
+            again.append(params)
+        elif known.id in dark:
+            off.append(params)
+    if again:
+        bootstrap_again(ctx, fuel, again)
+    for params in off:
+        ctx.report(f"{params['node']} has no power: it boots from the disk that Fuel installed.")
+        switched_back_on(ctx, params)
+    for params in off:
+        _wait_online(fuel, params)
+
+
+def _lost_provisioning(node: FuelNode) -> bool:
+    return node.status == "error" and node.error_type == "provision"
+
+
+def bootstrap_again(ctx: Context, fuel: Fuel, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """A node on which provisioning failed, or that has no power, must be in the bootstrap image to be installed.
 
     :param nodes: of each ``node``, ``macs``, ``serial``, ``host``, and ``timeout_s`` for its boot.
     """
     for params in nodes:
-        ctx.report(f"{params['node']} failed the last time: it boots Fuel's bootstrap image again.")
+        ctx.report(f"{params['node']} boots Fuel's bootstrap image again.")
         with ctx.nodes.bmc(params["node"]) as bmc:
             require_same_serial(params, bmc)
             bmc.set_power("off")
     for params in nodes:
-        _wait_online(fuel, params, online=False)
-    for params in nodes:
         boot_by_pxe(ctx, dict(params))
     for params in nodes:
-        _wait_online(fuel, params, online=True)
+        _wait_online(fuel, params)
 
 
-def _wait_online(fuel: Fuel, params: Mapping[str, Any], *, online: bool) -> None:
+def _wait_online(fuel: Fuel, params: Mapping[str, Any]) -> None:
     end = time.monotonic() + params["timeout_s"]
-    while same_machine(fuel, params).online != online:
+    while not same_machine(fuel, params).online:
         if time.monotonic() > end:
             raise NodeTimeout(
-                f"{fuel.name} calls node {params['node']} {'offline' if online else 'online'} still, "
-                f"{params['timeout_s']:g} s after it was switched {'on' if online else 'off'}.",
+                f"{fuel.name} calls node {params['node']} offline still, {params['timeout_s']:g} s after it was "
+                "switched on.",
                 remedy="look at its console; run again when it is mended.",
             )
         time.sleep(POLL_S)
@@ -236,8 +294,7 @@ def _wait_online(fuel: Fuel, params: Mapping[str, Any], *, online: bool) -> None
 
 def is_pending(node: FuelNode) -> bool:
     """Whether deploying its environment installs or removes it: one on which provisioning failed is installed again."""
-    failed = node.status == "error" and node.error_type == "provision"
-    return node.pending_addition or node.pending_deletion or failed
+    return node.pending_addition or node.pending_deletion or _lost_provisioning(node)
 
 
 def _alone(fuel: Fuel, environment_id: int, node: FuelNode) -> None:
@@ -251,11 +308,14 @@ def _alone(fuel: Fuel, environment_id: int, node: FuelNode) -> None:
         )
 
 
-def _template(ctx: Context, fuel: Fuel, name: str) -> FuelNode:
-    """A node to copy from: by its name in Fuel, else in site.yaml."""
+def find_template(fuel: Fuel, hardware: Hardware, name: str) -> FuelNode:
+    """A node to copy a layout from: by its name in Fuel, else in site.yaml (read only).
+
+    :raises StepError: when that names none, or several.
+    """
     found = [node for node in fuel.list_nodes() if name in (node.name, node.fqdn, node.hostname)]
-    if not found and name in ctx.site.hardware.nodes:
-        spec = ctx.site.hardware.nodes[name]
+    if not found and name in hardware.nodes:
+        spec = hardware.nodes[name]
         known = fuel.find_node(spec.macs, spec.serial)
         found = [known] if known is not None else []
     if len(found) != 1:

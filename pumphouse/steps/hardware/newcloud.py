@@ -12,6 +12,7 @@ from pumphouse.errors import CloudError, StepError
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.hardware.guards import environment_of
+from pumphouse.steps.hardware.hosts import names_of
 
 POLL_S = 1.0
 REGION = "RegionOne"
@@ -100,7 +101,7 @@ def _same_secret(secret: Any, wanted: dict[str, Any]) -> bool:
 
 
 class ProveDestination(Step):
-    """See the new cloud work: its services are up, its compute hosts are there."""
+    """See the new cloud work: its services are up, and every node that became a compute host is one."""
 
     kind = "destination-proved"
 
@@ -110,15 +111,18 @@ class ProveDestination(Step):
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Wait until its compute hosts have reported."""
+        names = {node["node"]: names_of(ctx, node) for node in step.params["nodes"]}
         end = time.monotonic() + ctx.site.action_timeout_s
         while True:
             up = _computes(ctx)
-            if len(up) >= step.params["computes"]:
-                return {"computes": up}
+            hosts = {node: known & {*up} for node, known in names.items()}
+            if all(hosts.values()):
+                return {"computes": up, "nodes": {node: min(found) for node, found in hosts.items()}}
             if time.monotonic() > end:
+                lacking = ", ".join(node for node, found in hosts.items() if not found)
                 raise StepError(
-                    f"{ctx.destination.name} has {len(up)} compute host(s) that are up ({', '.join(up) or 'none'}), "
-                    f"{step.params['computes']} are expected.",
+                    f"{ctx.destination.name} has no nova-compute that is up and enabled on {lacking}; it has those of "
+                    f"{', '.join(up) or 'no host'}.",
                     remedy="look at nova-compute on the new nodes; run again when it is up.",
                 )
             time.sleep(POLL_S)
@@ -138,7 +142,8 @@ class ProveDestination(Step):
             raise StepError(
                 f"{ctx.destination.name} does not answer as a cloud: {error.message}", remedy=error.remedy
             ) from error
-        expect(ctx.destination.name, {"compute hosts": (True, len(_computes(ctx)) >= step.params["computes"])})
+        down = sorted({*outcome["nodes"].values()} - {*_computes(ctx)})
+        expect(ctx.destination.name, {"new compute hosts that are down": ([], down)})
         return found
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:

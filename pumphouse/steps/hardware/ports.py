@@ -50,10 +50,10 @@ class MovePort(Step):
         """Back to where it was, while the node has no power."""
         if not ours:
             return {"kept": True}
-        require_off(ctx, {**step.params, "serial": self._serial(ctx, step)})
         home = int(outcome.get("was", step.params["home"]))
-        with ctx.nodes.switch(step.params["switch"]) as switch:
-            if switch.port(step.params["port"]).vlan != home:
+        if self._vlan(ctx, step) != home:
+            require_off(ctx, {**step.params, "serial": self._serial(ctx, step)})
+            with ctx.nodes.switch(step.params["switch"]) as switch:
                 switch.set_vlan(step.params["port"], home)
         now = self._vlan(ctx, step)
         expect(f"port {step.params['port']} of {step.params['switch']}", {"VLAN": (home, now)})

@@ -9,8 +9,22 @@ from pumphouse.errors import StepError
 from pumphouse.nodes.api import BootDevice
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
-from pumphouse.steps.hardware.guards import overtaken, require_empty, require_not_deployed, require_same_serial
+from pumphouse.steps.hardware.guards import (
+    is_missed,
+    overtaken,
+    require_dark,
+    require_empty,
+    require_not_anothers,
+    require_not_deployed,
+    require_same_serial,
+    serving_hosts,
+    wait_settled,
+)
 
+#: How long Fuel may take to miss a node without power: three minutes as shipped, and some for a busy master.
+MISSED_WITHIN_S = 600.0
+#: What is said of a node that is not switched off, since the source has it again.
+SERVES_AGAIN = "somebody brought it back to the source by hand"
 #: What became of a node whose power-on nobody could write down any more; going on settles it.
 CUT_OFF = "a run was cut off that switched it on"
 
@@ -24,16 +38,25 @@ class PowerOff(Step):
         """Off already; and the machine is the one that was meant."""
         with ctx.nodes.bmc(step.params["node"]) as bmc:
             serial = require_same_serial(step.params, bmc)
+            require_not_anothers(ctx, step.params, serial)
             power = bmc.power()
         self._may(ctx, step)
-        return {"serial": serial} if power == "off" else None
+        if power != "off":
+            return None
+        require_missed(ctx, step, frozenset(), ours=ctx.journal.step_state(ctx.plan.hash, step.key).ours)
+        return {"serial": serial}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Switch it off, hard: there is nothing on it that could be shut down."""
+        """Switch it off, hard: there is nothing on it that could be shut down. Nova must miss its host then."""
+        before = frozenset[str]()
         with ctx.nodes.bmc(step.params["node"]) as bmc:
             serial = require_same_serial(step.params, bmc)
+            if step.params["host"]:
+                wait_settled(ctx, step.params["host"])
+                before = serving_hosts(ctx)
             self._may(ctx, step)
             bmc.set_power("off")
+        require_missed(ctx, step, before, ours=True)
         return {"serial": serial}
 
     def _may(self, ctx: Context, step: PlannedStep) -> None:
@@ -72,12 +95,14 @@ class FenceNode(Step):
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Switch it off, then wait for Nova to miss it."""
+        before = serving_hosts(ctx)
         with ctx.nodes.bmc(step.params["node"]) as bmc:
             require_same_serial(step.params, bmc)
-            if bmc.power() != "off":
+            has_power = bmc.power() != "off"
+            if has_power:
                 self._may(ctx, step)
                 bmc.set_power("off")
-        ctx.source.hosts.wait_service(step.params["host"], "down", timeout_s=ctx.site.action_timeout_s)
+        require_missed(ctx, step, before, ours=has_power)
         return {"power": "off"}
 
     def _may(self, ctx: Context, step: PlannedStep) -> None:
@@ -159,7 +184,7 @@ class PowerOn(Step):
             power = bmc.power()
         if power == "off":
             if step.params.get("host"):
-                require_empty(ctx, step.params["host"])
+                require_dark(ctx, step.params["host"])
             return None
         if ctx.journal.step_state(ctx.plan.hash, step.key).ours:
             return {"power": power}
@@ -169,8 +194,12 @@ class PowerOn(Step):
         )
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Switch it on; a boot device that the BMC forgot since (IPMI 2.0, 28.12: after 60 s) is chosen again."""
+        """Switch it on, once Fuel misses what is to be discovered; a boot device that the BMC forgot since (IPMI 2.0,
+        28.12: after 60 s) is chosen again.
+        """
         chosen = [device for need in step.needs if (device := _chosen(ctx.plan.step(need)))]
+        if _boots_by_pxe(ctx, step):
+            wait_missed(ctx, step.params["node"])
         with ctx.nodes.bmc(step.params["node"]) as bmc:
             for device in chosen:
                 if bmc.boot_device() != device:
@@ -178,22 +207,44 @@ class PowerOn(Step):
             bmc.set_power("on")
         return {"power": "on"}
 
-    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
-        """The BMC says that it has power."""
+    def stands(self, ctx: Context, step: PlannedStep) -> bool:
+        """A node that booted by PXE and was switched off since boots once more, unless an environment has it by now:
+        its deployment sees to that then.
+        """
+        if not _boots_by_pxe(ctx, step) or _is_assigned(ctx, step):
+            return True
         with ctx.nodes.bmc(step.params["node"]) as bmc:
-            expect(f"node {step.params['node']}", {"power": ("on", bmc.power())})
-        return {"power": "on"}
+            require_same_serial(step.params, bmc)
+            return bmc.power() == "on"
+
+    def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
+        """The BMC says that it has power; or that it lost it after its node was assigned, which deploying mends."""
+        with ctx.nodes.bmc(step.params["node"]) as bmc:
+            power = bmc.power()
+        if power == "off" and _boots_by_pxe(ctx, step) and _is_assigned(ctx, step):
+            return {"power": "was on; off since the node was assigned in Fuel"}
+        expect(f"node {step.params['node']}", {"power": ("on", power)})
+        return {"power": power}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Switch it off again: it runs nothing but the bootstrap image, from memory, and may have told Fuel of it."""
+        """Switch it off again, if it runs but the bootstrap image, from memory; it may have told Fuel of it."""
         if not ours:
             return {"kept": True}
+        if serves_again(ctx, step.params["node"]):
+            return {"kept": SERVES_AGAIN}
         with ctx.nodes.bmc(step.params["node"]) as bmc:
             require_same_serial(step.params, bmc)
             bmc.set_power("off")
             power = bmc.power()
-        booted_by_pxe = any(ctx.plan.step(need).kind == "node-pxe" for need in step.needs)
-        return {"power": power, **(forget_in_fuel(ctx, step.params["node"]) if booted_by_pxe else {})}
+        return {"power": power, **(forget_in_fuel(ctx, step.params["node"]) if _boots_by_pxe(ctx, step) else {})}
+
+
+def _is_assigned(ctx: Context, step: PlannedStep) -> bool:
+    return overtaken(ctx, step, f"node-assign:{step.params['node']}", begun=True)
+
+
+def _boots_by_pxe(ctx: Context, step: PlannedStep) -> bool:
+    return any(ctx.plan.step(need).kind == "node-pxe" for need in step.needs)
 
 
 def _chosen(step: PlannedStep) -> BootDevice | None:
@@ -202,6 +253,33 @@ def _chosen(step: PlannedStep) -> BootDevice | None:
         medium: BootDevice = step.params["device"]
         return medium
     return "pxe" if step.kind == "node-pxe" else None
+
+
+def serves_again(ctx: Context, node: str) -> bool:
+    """Whether somebody brought a node back to the source by hand: its port is back, or Nova sees its host (read only).
+
+    :raises StepError: when it belongs to the destination by now, or its host holds servers.
+    """
+    require_not_deployed(ctx, node)
+    moved = next((one for one in ctx.plan.steps if one.key == f"node-vlan:{node}"), None)
+    if moved is not None and moved.params["home"] != moved.params["vlan"]:
+        with ctx.nodes.switch(moved.params["switch"]) as switch:
+            if switch.port(moved.params["port"]).vlan == moved.params["home"]:
+                return True
+    host = next((one.host for one in ctx.plan.steps if one.node == node and one.host), None)
+    if host is None:
+        return False
+    service = ctx.source.hosts.find_service(host)
+    if service is not None and service.state == "up":
+        return True
+    left = ctx.source.hosts.list_servers(host)
+    if left:
+        raise StepError(
+            f"Host {host} of {ctx.source.name} is down and holds {len(left)} server(s) again, first {left[0].name} "
+            f"({left[0].id}): what its node {node} runs is for a person to see. It keeps its power.",
+            remedy="look at its console; switch it off by its BMC if it runs nothing of the source's, then run again.",
+        )
+    return False
 
 
 def forget_in_fuel(ctx: Context, node: str) -> Outcome:
@@ -219,13 +297,25 @@ def forget_in_fuel(ctx: Context, node: str) -> Outcome:
     return {"deleted": known.id}
 
 
+def wait_missed(ctx: Context, node: str) -> None:
+    """Wait until Fuel takes a node without power for offline, or does not know it: whatever it says of it later, it
+    heard after the power came back (read only).
+    """
+    spec = ctx.nodes.node(node)
+    with ctx.nodes.fuel() as fuel:
+        fuel.wait_missed(spec.macs, spec.serial, timeout_s=MISSED_WITHIN_S, report=ctx.report)
+
+
 def boot_by_pxe(ctx: Context, params: dict[str, Any]) -> None:
-    """Once more from the network, as a node is that did not come up: off, PXE, on (changes the node)."""
+    """Once more from the network, as a node is that did not come up: off, missed, PXE, on (changes the node)."""
     if params["host"]:
-        require_empty(ctx, params["host"])
+        require_dark(ctx, params["host"])
     with ctx.nodes.bmc(params["node"]) as bmc:
         require_same_serial(params, bmc)
         bmc.set_power("off")
+    wait_missed(ctx, params["node"])
+    with ctx.nodes.bmc(params["node"]) as bmc:
+        require_same_serial(params, bmc)
         bmc.set_boot_device("pxe")
         bmc.set_power("on")
 
@@ -240,6 +330,27 @@ def verified_off(ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         return {"power": f"was off; {CUT_OFF}", "serial": outcome.get("serial") or None}
     expect(f"node {step.params['node']}", {"power": ("off", power)})
     return {"power": "off", "serial": outcome.get("serial") or None}
+
+
+def require_missed(ctx: Context, step: PlannedStep, before: frozenset[str], *, ours: bool) -> None:
+    """Nova misses the host of a node without power (read only, unless it does not).
+
+    :param before: hosts that served until then.
+    :param ours: we switched it off, and switch it on again where that was the wrong machine.
+    :raises StepError: when the host goes on, so that it runs elsewhere.
+    """
+    node, host = step.params["node"], step.params["host"]
+    if not host or is_missed(ctx, host, before):
+        return
+    if ours:
+        switched_back_on(ctx, step.params)
+    raise StepError(
+        f"Node {node} was without power, and nova-compute of {host} at {ctx.source.name} went on: {host} runs on "
+        f"another machine, and {node} may be that of another host, with its servers."
+        + (" It was switched on again; nothing else was done to it." if ours else ""),
+        remedy=f"find out which machine is {host}; see whether servers of the host that {node} truly is have to be "
+        "started. Give the node back (10-give-back-node.ipynb), then correct nodes.NAME.host in site.yaml.",
+    )
 
 
 def switched_back_on(ctx: Context, params: Mapping[str, Any]) -> Outcome:

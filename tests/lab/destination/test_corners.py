@@ -272,3 +272,25 @@ def test_an_address_alive_elsewhere_is_a_violation(stage: Stage) -> None:
     assert [(item.kind, item.address) for item in layer2.violations] == [("duplicate-fixed-ip", FIXED)]
     stage.lab.run(layer2.power_off("source", "old"))
     stage.answers()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": " m1"}, "The name must be: printable characters."),
+        ({"name": "m1\t"}, "The name must be: printable characters."),
+        ({"id": "m1/small"}, "does not match"),
+        ({"rxtx_factor": 0}, "rxtx_factor"),
+    ],
+)
+def test_names_that_nova_takes_no_more(conn: Connection, changes: dict[str, Any], words: str) -> None:
+    flavor = {"id": "odd", "name": "odd", "ram": 64, "vcpus": 1, "disk": 1}
+    refused = conn.compute.post("/flavors", json={"flavor": flavor | changes})
+    assert (refused.status_code, words in refused.text) == (400, True), refused.text
+
+
+def test_keys_that_nova_takes_no_more(conn: Connection) -> None:
+    conn.compute.post("/flavors", json={"flavor": {"id": "odd", "name": "odd", "ram": 64, "vcpus": 1, "disk": 1}})
+    for key, status in (("a:b.c-d e_f", 200), ("a/b", 400), ("ключ", 400)):
+        answer = conn.compute.post("/flavors/odd/os-extra_specs", json={"extra_specs": {key: "1"}})
+        assert answer.status_code == status, answer.text

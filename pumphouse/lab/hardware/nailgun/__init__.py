@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -160,14 +161,14 @@ async def start(
     durations: Durations | None = None,
     pause: Pause | None = None,
     host: str = "127.0.0.1",
-    port: int = 0,
+    door: socket.socket | None = None,
 ) -> Nailgun:
     """Start a Fuel master of a release on loopback.
 
     :param token_ttl_s: how long a token is valid, in seconds of real time.
     :param durations: how long things take before the world's scale.
     :param pause: what waits instead of the clock, for tests that decide themselves when time passes.
-    :param port: 0 takes a free one.
+    :param door: a bound socket to listen on; None: a free port of the host.
     """
     state = State(traits_of(release), user=user, password=password, tenant=tenant, token_ttl_s=token_ttl_s)
 
@@ -183,7 +184,7 @@ async def start(
     app.router.add_route("*", "/{path:.*}", front.respond)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
+    site = web.TCPSite(runner, host, 0) if door is None else web.SockSite(runner, door)
     await site.start()
     address = runner.addresses[0]
     discovery.start()

@@ -1,0 +1,60 @@
+"""A plan about nodes as people read it: in the order in which it is carried out, and nothing left out of its report."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pumphouse.notebook.runs import show_plan, show_report
+from pumphouse.plan.model import Plan
+from pumphouse.session import make_report
+from tests.core.making import make_plan, make_step, plan_server
+from tests.notebook.desk_of import desk_run
+
+STEPS = (
+    make_step("node-off:n1", phase="release", title="n1 has no power", node="n1"),
+    make_step("fuel-up:fuel", phase="create", title="the Fuel master answers"),
+    make_step("node-pxe:n1", "node-off:n1", phase="discover", title="n1 boots by PXE next", node="n1"),
+    make_step("fuel-environment:lab", "fuel-up:fuel", phase="create", title="environment lab"),
+    make_step(
+        "fuel-deploy:lab", "node-pxe:n1", "fuel-environment:lab", phase="install", title="deploy environment lab"
+    ),
+)
+
+
+def new_cloud() -> Plan:
+    return make_plan(*STEPS, kind="fuel-master", servers=())
+
+
+def test_its_steps_stand_in_the_order_of_its_action_cells() -> None:
+    titles = [step.title for step in STEPS]
+    text = show_plan(new_cloud()).text
+    shown = sorted(titles, key=text.index)
+    assert shown == [titles[0], titles[1], titles[3], titles[2], titles[4]]
+    assert re.search(r"^1 +release +n1 has no power", text, re.MULTILINE)
+    assert re.search(r"^5 +install +deploy environment lab", text, re.MULTILINE)
+
+
+def test_without_servers_there_is_no_empty_table_of_servers() -> None:
+    shown = show_plan(new_cloud())
+    assert "Fuel-master plan" in shown.text
+    assert "0 servers" not in shown.text
+    assert "floating IPs" not in shown.html
+    assert f"pumphouse approve {new_cloud().hash[:12]}" in shown.html
+    acquired = show_plan(make_plan(*STEPS, kind="acquire", servers=(plan_server("web1"),))).html
+    assert "web1" in acquired
+    assert "image" not in acquired
+
+
+def test_its_report_names_every_step_those_of_no_node_too(tmp_path: Path) -> None:
+    run, plan = desk_run(tmp_path), new_cloud()
+    run.keep(plan, "started")
+    run.set_out(run.id, plan)
+    run.tell(run.id, plan, ("node-off:n1", "intent"), ("node-off:n1", "done"), ("node-off:n1", "verified"))
+    report = make_report(run.journal, plan)
+    told = {item.name: item.result for item in report.objects}
+    assert told == {step.title: "done" if step.key == "node-off:n1" else "not begun" for step in STEPS}
+    shown = show_report(report).text
+    assert "Result: 1 of 5 steps done and verified" in shown
+    assert "(none)" not in shown
+    assert "deploy environment lab" in shown

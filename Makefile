@@ -18,7 +18,7 @@ help:
 	@echo "make again      the tests that failed last, once more"
 	@echo "make coverage   the same tests, with what they do not reach"
 	@echo "make sweep      kill a move, and a node on its way, at every request: prints how many were survived"
-	@echo "make sweep-all  likewise, with every fault at every request and undoing from everywhere (hours)"
+	@echo "make sweep-all  likewise, with every fault at every request, undoing from everywhere and a roll back (hours)"
 	@echo "make fuzz       bad input by the thousand, for whatever reads files or answers: prints how much was tried"
 	@echo "make test-real  the same notebooks between two real OpenStack clouds on loopback (root, Debian, Python 2.7)"
 	@echo "make bench      how fast images are copied between the real clouds, and in how much memory: prints ratios"
@@ -64,9 +64,8 @@ sweep: $(STAMP)
 	$(BIN)/python -m tests.sweep --scenario acquire --only kill,undo
 	$(BIN)/python -m tests.sweep --scenario transfer --only kill,undo
 
-sweep-all: sweep
-	$(BIN)/python -m tests.sweep --scenario move
-	$(BIN)/python -m tests.sweep --scenario roll-back --only kill
+sweep-all: $(STAMP)
+	$(BIN)/python -m tests.sweep --scenario all
 
 test-real: $(STAMP)
 	$(BIN)/python -m pytest -m real tests/real tests/contract

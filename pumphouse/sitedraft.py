@@ -6,18 +6,29 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pumphouse.inventory import Snapshot
 
 #: Roles that the move maps by itself; see the README.
 _USUAL_ROLES = frozenset({"_member_", "member", "admin"})
 _OPEN = "# TO DECIDE:"
+#: Owners without an entry that are listed at most.
+_SHOWN = 20
 
 
-def draft_site(source: Snapshot, destination: Snapshot, *, name: str, clouds_yaml: Path | None) -> str:
+def draft_site(
+    source: Snapshot,
+    destination: Snapshot,
+    *,
+    name: str,
+    clouds_yaml: Path | None,
+    logins: Iterable[tuple[str, str, str]] = (),
+) -> str:
     """The text of a site file for two clouds as they are now; it can be loaded as it stands.
 
     :param clouds_yaml: as it shall be named there; None: where openstacksdk looks.
+    :param logins: entries of clouds.yaml, each with the user's name and Keystone's address.
     """
     return "\n".join(
         [
@@ -27,7 +38,7 @@ def draft_site(source: Snapshot, destination: Snapshot, *, name: str, clouds_yam
             f"name: {_word(name)}",
             *([f"clouds_yaml: {_word(str(clouds_yaml))}"] if clouds_yaml is not None else []),
             "",
-            *_source(source),
+            *_source(source, logins),
             "",
             *_destination(source, destination),
             "",
@@ -37,7 +48,7 @@ def draft_site(source: Snapshot, destination: Snapshot, *, name: str, clouds_yam
     )
 
 
-def _source(source: Snapshot) -> Iterator[str]:
+def _source(source: Snapshot, logins: Iterable[tuple[str, str, str]]) -> Iterator[str]:
     facts = source.facts
     yield f"source:  # {_told(source)}"
     yield f"  cloud: {_word(facts.cloud)}"
@@ -45,13 +56,32 @@ def _source(source: Snapshot) -> Iterator[str]:
         yield f"  {_OPEN} the cloud does not tell what it is; its package versions do"
         yield "  # release: icehouse"
     yield "  # Nova shows a keypair only to its owner: who logs in with which entry of clouds.yaml (or see `databases`)"
-    yield "  owners: {}"
-    owners = Counter(server.user_id for server in source.servers)
-    names = {user.id: user.name for user in source.users}
-    for user_id, count in owners.most_common(20):
-        yield f"    # {_word(names.get(user_id, user_id))}: ENTRY   # {count} server{'s' if count > 1 else ''}"
+    yield from _owners(source, logins)
     yield "  # what no API shows: password hashes, everybody's keypairs, user_data"
     yield "  # databases: {keystone: {url: mysql://keystone@HOST/keystone, password_entry: keystone-old}}"
+
+
+def _owners(source: Snapshot, logins: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    here = urlsplit(source.facts.auth_url).netloc.rpartition("@")[2]
+    entries: dict[str, str] = {}
+    for entry, user, url in logins:
+        if urlsplit(url).netloc.rpartition("@")[2] == here:
+            entries.setdefault(user, entry)
+    owners = Counter(server.user_id for server in source.servers)
+    names = {user.id: user.name for user in source.users}
+    known = [(names[user_id], count) for user_id, count in owners.most_common() if user_id in names]
+    proposed = {name: entries[name] for name, _count in known if name in entries}
+    yield "  owners:  # the entries that log in as them" if proposed else "  owners: {}"
+    for number, (name, count) in enumerate(known):
+        servers = f"{count} server{'s' if count > 1 else ''}"
+        if name in proposed:
+            yield f"    {_word(name)}: {_word(proposed[name])}   # {servers}"
+        elif number < _SHOWN:
+            yield f"    # {_word(name)}: ENTRY   # {servers}"
+    gone = sum(count for user_id, count in owners.items() if user_id not in names)
+    if gone:
+        servers = f"{gone} server{'s' if gone > 1 else ''}"
+        yield f"    # {servers} of users whom Keystone does not have any more: nobody logs in as them"
 
 
 def _told(cloud: Snapshot) -> str:

@@ -10,6 +10,7 @@ import click
 
 from pumphouse.approval import account
 from pumphouse.clouds import connect
+from pumphouse.clouds.config import load_region, logins
 from pumphouse.errors import JournalError, SiteError
 from pumphouse.fileio import write_atomic
 from pumphouse.inventory import Snapshot, take_snapshot
@@ -45,15 +46,17 @@ def init_command(source: str, destination: str, clouds: Path | None, name: str, 
     Example:
       pumphouse init --source old --destination new
     """
+    beside = out.parent / "clouds.yaml"
+    clouds = clouds or (beside if beside.exists() else None)
+    for entry, option in ((source, "--source"), (destination, "--destination")):
+        load_region(entry, clouds, named_by=option)
     if out.exists():
         raise SiteError(
             f"Site file {out} is there already.", remedy="name another file with --out, or remove it first."
         )
-    beside = out.parent / "clouds.yaml"
-    clouds = clouds or (beside if beside.exists() else None)
     taken = [_ask(entry, side, clouds) for entry, side in ((source, "source"), (destination, "destination"))]
     shown = None if clouds is None else Path(os.path.relpath(clouds, out.parent.resolve()))
-    text = draft_site(*taken, name=name or out.resolve().parent.name, clouds_yaml=shown)
+    text = draft_site(*taken, name=name or out.resolve().parent.name, clouds_yaml=shown, logins=logins(clouds))
     write_atomic(out, text)
     load_site(out)
     questions = text.count("# TO DECIDE")
@@ -120,9 +123,10 @@ def desk_command(directory: Path, notebooks: Path, site_file: str) -> None:
     Example:
       pumphouse desk --site customer-x/site.yaml --dir customer-x/desk
     """
-    from pumphouse.notebook.desk import jupyter_command, lay_out  # widgets: no other command waits for them
+    from pumphouse.notebook.desk import jupyter_command, lay_out, where_to_look  # widgets: only this command waits
 
     site = load_site(site_file)
     work, environment = lay_out(directory.resolve(), notebooks, site.path)
     command = jupyter_command(work)
+    click.echo(where_to_look(), err=True)
     os.execve(command[0], command, environment)  # noqa: S606 (becomes JupyterLab, as asked)

@@ -16,21 +16,38 @@ from pumphouse.approval import approve
 from pumphouse.checks.releases import describe
 from pumphouse.cli.init import desk_command, init_command, stop_command
 from pumphouse.errors import PlanError
-from pumphouse.findings import Finding, blocking
+from pumphouse.findings import SEVERITIES, Finding, blocking
 from pumphouse.inventory import BUILDERS
 from pumphouse.journal import Journal, StepState
+from pumphouse.journal.engine import safe_url
 from pumphouse.plan.model import Plan
 from pumphouse.runner.cli import lint_command, run_command
 from pumphouse.runner.options import json_option, one_paragraph, print_findings, site_option
 from pumphouse.runner.records_cli import records_group
 from pumphouse.session import begin, make_report
-from pumphouse.site import load_site
+from pumphouse.site import Site, load_site
 
 #: Digits of a plan's hash that an approval must name at least.
 HASH_DIGITS = 6
+#: Entry points that bring commands.
+_BROUGHT = "pumphouse.commands"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """A group to which other packages add commands; each is loaded when it is asked for, and no other waits for it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *entry_points(group=_BROUGHT).names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        known = super().get_command(ctx, cmd_name)
+        for entry in () if known is not None else entry_points(group=_BROUGHT, name=cmd_name):
+            found: click.Command = entry.load()
+            return found
+        return known
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pumphouse")
 def main() -> None:
     """Empty an old OpenStack cloud (nova-network) into a new one, with a record of every change.
@@ -92,7 +109,8 @@ def check_command(site_file: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        _print_findings(findings)
+        print_findings(findings)
+        _print_verdict(findings)
     sys.exit(1 if blocking(findings) else 0)
 
 
@@ -119,7 +137,7 @@ def approve_command(
     """
     site = load_site(site_file)
     with closing(Journal.open(site.journal_url)) as journal:
-        plan = _plan(journal, plan_hash)
+        plan = _plan(journal, plan_hash, site)
         state = journal.plan_state(plan.hash)
     folder, by = site.work_dir / "approvals", by or getpass.getuser()
     path = approve(plan, folder, by=by, reason=reason, ticket=ticket, second=second, state=state, replace=replace)
@@ -195,22 +213,42 @@ def _run_row(journal: Journal, run_id: str) -> dict[str, object]:
     }
 
 
-def _plan(journal: Journal, start: str) -> Plan:
-    plans = [Plan.from_document(document) for document in journal.plan_documents()]
-    found = [plan for plan in plans if len(start) >= HASH_DIGITS and plan.hash.startswith(start)]
-    if len(found) != 1:
+def _plan(journal: Journal, start: str, site: Site) -> Plan:
+    if len(start) < HASH_DIGITS:
         raise PlanError(
-            f"{len(found)} plans in the journal have a hash that begins with {start!r}; it takes exactly one, named by "
-            f"at least {HASH_DIGITS} digits.",
-            remedy="copy the hash that the plan cell shows; `pumphouse journal` lists all plans.",
+            f"{start!r} is too short for a plan's hash: it takes at least {HASH_DIGITS} digits.",
+            remedy="copy the hash that the plan cell shows.",
+        )
+    found = [plan for plan in map(Plan.from_document, journal.plan_documents()) if plan.hash.startswith(start)]
+    where = f"journal {safe_url(site.journal_url)}"
+    if not found:
+        raise PlanError(
+            f"No plan of site {site.name} has a hash that begins with {start!r} ({where}).",
+            remedy="name the plan's own site with --site; `pumphouse journal` lists the plans of a site.",
+        )
+    if len(found) > 1:
+        hashes = ", ".join(plan.hash for plan in found)
+        raise PlanError(
+            f"{len(found)} plans of site {site.name} have a hash that begins with {start!r}: {hashes} ({where}).",
+            remedy="give more digits of the one that is meant.",
         )
     return found[0]
 
 
-def _print_findings(findings: tuple[Finding, ...]) -> None:
+def _print_verdict(findings: tuple[Finding, ...]) -> None:
+    """What it comes to, below the findings: where a terminal shows the end of a long list."""
+    blocked, warned, told = (sum(one.severity == word for one in findings) for word in SEVERITIES)
     if not findings:
         click.echo("Nothing found: the site is fit for a migration.")
-    print_findings(findings)
+        return
+    colour, next_ = "green", "nothing blocks: go on with notebooks/02-check.ipynb."
+    if blocked:
+        first = next(one for one in findings if one.severity == "block")
+        colour, next_ = "red", f"mend what blocks ({first.object} [{first.code}] above is the first), then check again."
+    click.echo()
+    counted = (("block", blocked), ("warn", warned), ("inform", told))
+    counts = ", ".join(f"{count} {word}{'s' if count == 1 else ''}" for word, count in counted)
+    click.echo(f"{click.style(counts, fg=colour, bold=True)}: {next_}")
 
 
 def _to_stderr(line: str) -> None:
@@ -227,5 +265,3 @@ for _command in (init_command, desk_command, stop_command):
 main.add_command(run_command)
 main.add_command(records_group)
 main.add_command(lint_command)
-for _entry in sorted(entry_points(group="pumphouse.commands"), key=lambda entry: entry.name):
-    main.add_command(_entry.load(), _entry.name)

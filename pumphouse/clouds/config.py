@@ -21,10 +21,15 @@ from pumphouse.near import did_you_mean
 _EXAMPLE = "compare with the example in the README, section 'Real clouds'."
 
 
-def load_region(cloud_name: str, clouds_yaml: Path | None) -> tuple[CloudRegion, str]:
+#: Where a site names its clouds.
+_NAMED_BY = "`source.cloud` or `destination.cloud` in site.yaml"
+
+
+def load_region(cloud_name: str, clouds_yaml: Path | None, *, named_by: str = _NAMED_BY) -> tuple[CloudRegion, str]:
     """A cloud's merged configuration, and the name of the file it is in.
 
     :param clouds_yaml: None searches where openstacksdk does.
+    :param named_by: what gave the name, as a remedy says it.
     :raises SiteError: naming file, key and remedy.
     """
     if clouds_yaml is not None:
@@ -44,7 +49,7 @@ def load_region(cloud_name: str, clouds_yaml: Path | None) -> tuple[CloudRegion,
     try:
         config = OpenStackConfig(app_name="pumphouse", **options)
         where = str(config.config_filename or where)
-        _check_entry((config.cloud_config or {}).get("clouds"), cloud_name, where)
+        _check_entry((config.cloud_config or {}).get("clouds"), cloud_name, where, named_by)
         with warnings.catch_warnings():
             # openstacksdk 4 warns of its own InfluxDB option on every load, used or not; what matters raises
             warnings.simplefilter("ignore")
@@ -88,13 +93,27 @@ def _read(file: Path) -> None:
         raise SiteError(f"{file} must hold a mapping with a mapping `clouds` in it.", remedy=_EXAMPLE)
 
 
-def _check_entry(clouds: object, cloud_name: str, where: str) -> None:
+def logins(clouds_yaml: Path | None) -> list[tuple[str, str, str]]:
+    """Of every cloud that logs in by a user's name: its entry, that name, and Keystone's address (read only)."""
+    files = {} if clouds_yaml is None else {"config_files": [str(clouds_yaml)], "load_envvars": False}
+    config = OpenStackConfig(app_name="pumphouse", vendor_files=[], **files)
+    clouds = (config.cloud_config or {}).get("clouds") or {}
+    described = [(str(name), entry) for name, entry in clouds.items() if isinstance(entry, dict)]
+    auths = [(name, entry["auth"]) for name, entry in described if isinstance(entry.get("auth"), dict)]
+    return [
+        (name, auth["username"], auth["auth_url"])
+        for name, auth in auths
+        if isinstance(auth.get("username"), str) and isinstance(auth.get("auth_url"), str)
+    ]
+
+
+def _check_entry(clouds: object, cloud_name: str, where: str, named_by: str) -> None:
     if not isinstance(clouds, dict) or cloud_name not in clouds or cloud_name == "defaults":
         names = sorted(str(one) for one in clouds if one != "defaults") if isinstance(clouds, dict) else []
         raise SiteError(
             f"{where}: no cloud '{cloud_name}' in `clouds`{did_you_mean(cloud_name, names)} "
             f"(there: {', '.join(names) or 'none'}).",
-            remedy="correct `source.cloud` or `destination.cloud` in site.yaml, or add the cloud to that file.",
+            remedy=f"correct {named_by}, or add the cloud to that file.",
         )
     entry = clouds[cloud_name]
     if not isinstance(entry, dict) or not isinstance(entry.get("auth", {}), dict):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pumphouse.lab import process
-from pumphouse.notebook.desk import jupyter_command, lay_out
+from pumphouse.notebook.desk import jupyter_command, lay_out, where_to_look
 from pumphouse.site import SITE_VARIABLE
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -25,8 +25,9 @@ def main(directory: Path = Path("lab"), arguments: tuple[str, ...] = ()) -> None
     site = environment[SITE_VARIABLE]
     sys.stderr.write(
         f"The simulated site is running (site file {site}).\n"
-        f"JupyterLab opens on copies of the notebooks in {work}, with 00-start first.\n"
+        f"JupyterLab works on copies of the notebooks in {work}.\n"
         f"Afterwards: .venv/bin/pumphouse lab down --dir {directory}\n"
+        f"{where_to_look()}\n"
     )
     command = jupyter_command(work, arguments)
     os.execve(sys.executable, command, environment)

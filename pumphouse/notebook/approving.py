@@ -21,13 +21,21 @@ _AGAINST = "FROM THE OPERATOR'S ACCOUNT"
 
 
 def lost_for_ever(plan: Plan) -> dict[str, int]:
-    """What a plan destroys without return, in words -> by how many steps."""
+    """What a plan destroys without return, in words -> by how many steps. Giving a node back destroys nothing: whatever
+    it undoes can be done again.
+    """
     found: dict[str, int] = {}
     for step in plan.steps:
-        if step.undo is None:
+        if step.undo is None and (step.cost or plan.kind != "give-back"):
             words = step.cost or "cannot be undone"
             found[words] = found.get(words, 0) + 1
     return found
+
+
+def _about(plan: Plan) -> str:
+    """What it is about: servers, or nodes where there are none."""
+    nodes = list(dict.fromkeys(step.node for step in plan.steps if step.node))
+    return f"{len(plan.servers)} servers" if plan.servers or not nodes else escape(clean(", ".join(nodes)))
 
 
 def approval_form(plan: Plan, run: Run, *, file: str = "") -> ApprovalForm:
@@ -71,24 +79,16 @@ class ApprovalForm:
         return Twin(self.widget, self.static())._repr_mimebundle_(include, exclude)
 
     def _build(self) -> widgets.VBox:
-        def line(label: str, hint: str, *, at_once: bool = False) -> widgets.Text:
-            # what is sent letter by letter is held back while the kernel is slow, and the button's click overtakes it:
-            # the approval would be given in half a name. Sent whole when the field is left, it comes before the click.
-            return widgets.Text(
-                description=label,
-                placeholder=hint,
-                layout=widgets.Layout(width="auto", max_width="48em"),
-                style={"description_width": "9em"},
-                continuous_update=at_once,
-            )
+        def line(label: str, hint: str) -> widgets.Text:
+            layout = widgets.Layout(width="auto", max_width="48em")
+            return widgets.Text(description=label, placeholder=hint, layout=layout, style={"description_width": "9em"})
 
         self.by = line("Approved by", "name of who has read the plan and says yes")
         self.reason = line("Reason", "why it may run, e.g. the agreed window")
         self.ticket = line("Ticket", "change ticket")
         self.ticket.value = self._run.change
         self.second = line("Second person", "who else has read it; may stay empty")
-        # nothing but the whole phrase opens the button, which must be open before it is reached
-        self.confirm = line("Confirm", f"type: {self.phrase}", at_once=True)
+        self.confirm = line("Confirm", f"type: {self.phrase}")
         self.button = words_button(f"Approve plan {self._plan.hash[:12]}", "writes the approval; changes no cloud")
         self.said = widgets.HTML()
         self.head = widgets.HTML()
@@ -96,9 +96,9 @@ class ApprovalForm:
             one.observe(lambda _: self._weigh(), names="value")
         self.button.on_click(lambda _: self._approve())
         fields = [self.by, self.second, self.reason, self.ticket, *([self.confirm] if self._lost else [])]
-        self._fields = fields
+        self._fields, self._keys = fields, OwnKeys(form=True)
         self._show_state()
-        return widgets.VBox([self.head, *fields, widgets.HBox([self.button]), self.said, OwnKeys()])
+        return widgets.VBox([self.head, *fields, widgets.HBox([self.button]), self.said, self._keys])
 
     def _show_state(self) -> None:
         """What stands above the form; fields are closed when there is an approval."""
@@ -112,7 +112,7 @@ class ApprovalForm:
                 one.layout.display = "none"
             return
         plan = self._plan
-        words = f"<b>Approve exactly this plan</b>: {plan.kind} of {len(plan.servers)} servers, {len(plan.steps)} steps"
+        words = f"<b>Approve exactly this plan</b>: {plan.kind} of {_about(plan)}, {len(plan.steps)} steps"
         lost = "".join(
             f'<div><span style="color:{BAD.colour}">{BAD.symbol}</span> '
             f"<b>Irreversible</b>, {count} times: {escape(clean(text))}. Type <code>{self.phrase}</code> below.</div>"
@@ -142,6 +142,11 @@ class ApprovalForm:
             )
 
     def _approve(self) -> None:
+        # letters are held back while the kernel is slow, and the click overtakes them: an approval in half a name
+        for field, typed in zip(self._fields, self._keys.typed, strict=False):
+            field.value = typed
+        if self.button.disabled:
+            return
         try:
             approve(
                 self._plan,

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,6 +67,8 @@ def lay_out(directory: Path, templates: Path, site_file: Path) -> tuple[Path, di
 def jupyter_command(work: Path, arguments: Sequence[str] = ()) -> list[str]:
     """How JupyterLab is started on a folder that :func:`lay_out` made."""
     root = ("--allow-root",) if os.geteuid() == 0 else ()
+    # of what it logs, people need the address, which it says at its highest level, last
+    quiet = ("--Application.log_level=WARN", *(() if has_browser() else ("--no-browser",)))
     first = (f"--LabApp.default_url=/lab/tree/{LAUNCHER}",) if (work / LAUNCHER).exists() else ()
     options = (
         f"--ServerApp.root_dir={work}",
@@ -74,4 +77,20 @@ def jupyter_command(work: Path, arguments: Sequence[str] = ()) -> list[str]:
         f"--LabApp.workspaces_dir={work.parent / 'jupyter-workspaces'}",
         f"--LabApp.extra_labextensions_path={LABEXTENSIONS}",
     )
-    return [sys.executable, "-m", "jupyterlab", *options, *first, *root, *arguments]
+    return [sys.executable, "-m", "jupyterlab", *options, *first, *root, *quiet, *arguments]
+
+
+def has_browser() -> bool:
+    """Whether this machine has a web browser that could be opened."""
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return True
+
+
+def where_to_look() -> str:
+    """A sentence about where JupyterLab shows itself, before it starts."""
+    if has_browser():
+        return "Your web browser opens on 00-start."
+    return "There is no web browser here: open the address below in yours, as soon as it is there."

@@ -6,6 +6,7 @@ Everything is cleaned and escaped. Colour is only ever beside a symbol and a wor
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ STYLE = (
 )
 ABSENT = "–"
 _CELL_CHARACTERS = 48
+#: What a sentence has in backticks: a word to be typed.
+_QUOTED = re.compile(r"`([^`]+)`")
 _UNBROKEN_CHARACTERS = 36
 _DIRECTIONS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
@@ -165,6 +168,8 @@ def _html_cell(column: Column, cell: Cell) -> str:
         inner = f'<span class="ph-na">{ABSENT}</span>'
     else:
         inner = _safe(cell.text)
+        if column.kind == "prose":
+            inner = _QUOTED.sub(r"<code>\1</code>", inner)
         if cell.notebook:
             inner = f'<a href="{quote(cell.notebook, safe="")}">{inner}</a>'
         if cell.strong:

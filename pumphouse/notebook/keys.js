@@ -15,12 +15,23 @@ function mark(host) {
   });
 }
 
+// before the button itself hears of it
+function tell(host, model) {
+  const press = ({ target }) => {
+    if (target.closest("button") === null) return;
+    model.set("typed", [...host.querySelectorAll("input[type=text]")].map((input) => input.value));
+    model.save_changes();
+  };
+  host.addEventListener("click", press, true);
+}
+
 export default {
   render: ({ model, el }) =>
     often(600, () => {
       const host = el.isConnected ? el.closest(".widget-vbox") : null;
       if (host === null) return false;
       mark(host);
+      if (model.get("form")) tell(host, model);
       const name = model.get("table");
       if (name) {
         often(600, () => {

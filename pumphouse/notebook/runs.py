@@ -58,7 +58,8 @@ def show_plan(plan: Plan) -> Display:
     title += _count(len(plan.steps), "step")
     title += f", {plan.copy_bytes / MIB:,.1f} MiB of images to copy" if plan.kind == "move" else ""
     note = f"Full hash {plan.hash}. Approve it with: pumphouse approve {plan.hash[:12]} --by NAME --reason WHY"
-    return joined(_servers(plan, title, note), _steps(plan), _notes(plan))
+    told = [_notes(plan)] if plan.notes or plan.kind in _OF_SERVERS else []
+    return joined(_servers(plan, title, note), _steps(plan), *told)
 
 
 def _servers(plan: Plan, title: str, note: str) -> Display:

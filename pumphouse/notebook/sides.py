@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -61,16 +62,17 @@ def _both(inventory: Inventory) -> Display:
     rows, sides = [], _sides(inventory)
     for table, names in _NAMED.items():
         old, new = (_names(inventory.table(table, side), names) if side in sides else [] for side in _BOTH)
-        only_old, only_new = sorted(set(old) - set(new)), sorted(set(new) - set(old))
+        both = set(old) & set(new)
+        only_old, only_new = (Counter(name for name in names if name not in both) for names in (old, new))
         same = not only_old and not only_new
         rows.append(
             [
                 Cell(table.replace("_", " "), strong=True),
                 Cell(f"{len(old):,}"),
                 Cell(f"{len(new):,}"),
-                Cell(f"{len(set(old) & set(new)):,}"),
-                Cell("nothing", GOOD) if same else Cell(_some(only_old)),
-                Cell(None) if same else Cell(_some(only_new)),
+                Cell(_shared(len(both), len(old) - only_old.total(), len(new) - only_new.total())),
+                Cell("nothing", GOOD) if same else Cell(_repeated(only_old)),
+                Cell(None) if same else Cell(_repeated(only_new)),
             ]
         )
     facts = (inventory.source.facts, inventory.destination.facts if inventory.destination else None)
@@ -139,6 +141,22 @@ def fill(used: object, total: object) -> str | None:
 def _names(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     parts = [table[column].fillna("").astype(str) for column in columns]
     return ["/".join(part for part in row if part) for row in zip(*parts, strict=True)]
+
+
+def _shared(names: int, old: int, new: int) -> str:
+    """How many names both have; with how many objects have them, where that is not one on either side."""
+    return f"{names:,}" if names == old == new else f"{names:,} ({old:,} and {new:,} of that name)"
+
+
+def _repeated(names: Counter[str]) -> str | None:
+    """How many objects have these names, so that columns add up, and the names."""
+    said = [f"{name} ({count} times)" if count > 1 else name for name, count in sorted(names.items())]
+    if not said:
+        return None
+    twice = sum(count > 1 for count in names.values())
+    more = f" and {len(said) - _SHOWN:,} more" if len(said) > _SHOWN else ""
+    several = f" under {len(said):,} name{'s' if len(said) > 1 else ''}" if twice else ""
+    return f"{names.total():,}{several}: " + ", ".join(said[:_SHOWN]) + more
 
 
 def _some(names: Sequence[str]) -> str | None:

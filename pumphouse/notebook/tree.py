@@ -26,11 +26,14 @@ class Group:
 class OwnKeys(anywidget.AnyWidget):
     """Shows nothing: put into a VBox, it keeps JupyterLab's shortcuts out of it, and Escape leads to the cell.
 
+    :param form: ``typed`` tells what stands in the box's text fields when a button in it is pressed, before the press.
     :param table: what screen readers call the grid in the box; DataTables drops its caption at every update.
     """
 
     _esm = _HERE / "keys.js"
     table = traitlets.Unicode("").tag(sync=True)
+    form = traitlets.Bool(False).tag(sync=True)
+    typed = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
 
 class Tree(anywidget.AnyWidget):

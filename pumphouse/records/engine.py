@@ -39,6 +39,8 @@ log.addHandler(logging.NullHandler())  # without one, Python prints nbclient's w
 SKIP_TAG = "skip-execution"
 ACTION_TAG = "ph-action"
 _STOPPED = "Stopped"
+#: So many findings are named one by one where there is room for a line.
+_NAMED = 3
 _REFUSALS = {"ChecksFailed": "a check blocks", "ApprovalMissing": "no approval is bound to this plan"}
 _SOCKET_PATH_LIMIT = 90  # Linux allows 107 bytes; five socket names of "-ipc-N" are added
 
@@ -365,11 +367,13 @@ def _ending(manager: _Manager, execution: Execution, problem: BaseException | No
 
 
 def _summary(name: str, said: str) -> str:
-    """What a cell's error said, in one line; of a check's findings their codes and objects: others tell the rest."""
+    """What a cell's error said, in one line; of a check's findings only what they are of."""
     head, *lines = said.splitlines() or [""]
     objects = [line.strip(" -").partition(": ")[0] for line in lines if line.startswith("  - [")]
     if name == "ChecksFailed" and objects:
-        return f"{head} {'; '.join(objects)}."
+        codes = [one.partition("]")[0].strip("[") for one in objects]
+        counts = [f"{codes.count(code)} {code}" for code in dict.fromkeys(codes)]
+        return f"{head} {'; '.join(objects) if len(objects) <= _NAMED else ', '.join(counts)}."
     return " ".join(said.split())
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbconvert import HTMLExporter
 
 from pumphouse.errors import RunbookError
 from pumphouse.fileio import write_atomic
@@ -66,6 +65,8 @@ def record_page(name: str, data: bytes) -> str:
     facts = notebook["metadata"].get("pumphouse", {})
     page = _page(notebook, facts, name) | {"sha256": hashlib.sha256(data).hexdigest()}
     _drop_title(notebook, page["title"])
+    from nbconvert import HTMLExporter  # most commands make no page, and none shall wait for it
+
     exporter = HTMLExporter(
         template_name="record",
         extra_template_basedirs=[str(templates())],

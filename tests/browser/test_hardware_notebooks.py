@@ -98,7 +98,7 @@ def approve(notebook: NotebookPage) -> None:
         confirm.fill(str(confirm.get_attribute("placeholder")).partition("type: ")[2])
     expect(button).to_be_enabled()
     button.click()
-    expect(form).to_contain_text("Approved. Run the next cell")
+    expect(form).to_contain_text("Run the next cell")
 
 
 def approved_plan(hall: LabHall, kind: str) -> Plan:
@@ -177,7 +177,7 @@ def test_a_node_is_chosen_by_keyboard_and_transferred(
     expect(picker).to_contain_text("1 of 14 nodes match")
     picker.locator("table.ph-grid tbody tr").first.focus()
     notebook.page.keyboard.press("Space")
-    expect(picker).to_contain_text("1 node · 1 of nobody")
+    expect(picker).to_contain_text("1 node · spare-01 · spare · belongs to nobody")
     picker.get_by_role("button", name="Clear filters").click()
     expect(picker).to_contain_text("14 of 14 nodes match")
     show(picker)

@@ -70,7 +70,7 @@ def approve_by_keyboard(page: Page, form: Locator) -> None:
     expect(button).to_be_enabled()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(form).to_contain_text("Approved. Run the next cell")
+    expect(form).to_contain_text("Run the next cell to go on")
     # all of what was typed, however slow the kernel was when the button was pressed
     for row, words in (("approved by", "Ada Reviewer"), ("second person", "Bo Second"), ("reason", "browser test")):
         expect(form.locator("tr", has_text=row)).to_contain_text(words)

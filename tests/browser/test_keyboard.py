@@ -152,10 +152,12 @@ def test_a_plan_is_approved_and_a_server_moved_and_the_rest_stopped(
         tab_to(move, form.get_by_label(label))
         keys.type(words)
     expect(button).to_be_enabled()
+    keys.type("-bis")
+    typed["Ticket"] += "-bis"
     keys.press("Tab")
     expect(button).to_be_focused()
     keys.press("Enter")
-    expect(form.get_by_role("status").last).to_contain_text("Approved. Run the next cell")
+    expect(form.get_by_role("status").last).to_contain_text("Run the next cell to go on")
     move.page.evaluate("window.lag = 0")
     # all of it, though the button was pressed before the kernel had answered the last letter
     for label, words in typed.items():

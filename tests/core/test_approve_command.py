@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from pumphouse.approval import account
-from pumphouse.cli.main import main
+from pumphouse.cli.main import _print_verdict, main
+from pumphouse.findings import Finding
 from pumphouse.journal import Journal
 from pumphouse.plan.model import Plan
-from pumphouse.site import Site
+from pumphouse.site import Site, load_site
 from tests.core.making import keep_plan, make_plan, make_step
 from tests.runner.making import make_site
 
@@ -87,3 +91,39 @@ def _counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
 
     monkeypatch.setattr(Journal, name, counting)
     return calls
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("abc", "too short"), ("0123456789ab", "No plan of site lab2 has a hash that begins with '0123456789ab'")],
+)
+def test_a_hash_of_another_site_is_told_from_one_that_is_too_short(tmp_path: Path, words: str, said: str) -> None:
+    site = make_site(tmp_path / "site")
+    site.path.write_text(site.path.read_text().replace(f"name: {site.name}", "name: lab2"))
+    keep(site, "proposed")
+    result = CliRunner().invoke(main, ["approve", words, "--reason", "window", "--site", str(site.path)])
+    assert result.exit_code == 2
+    assert said in result.output
+    assert (str(load_site(site.path).path.parent) in result.output) == (words != "abc")
+    assert "--site" in result.output or words == "abc"
+
+
+def test_the_check_ends_with_what_it_comes_to(capsys: pytest.CaptureFixture[str]) -> None:
+    infos = (Finding("info", f"c{n}", "x", "y.") for n in range(9))
+    found = [Finding("block", "cidr", "network a", "overlaps."), *infos]
+    _print_verdict(tuple(found))
+    said = capsys.readouterr().out.strip()
+    assert said == (
+        "1 blocks, 0 warn, 9 inform: mend what blocks (network a [cidr] above is the first), then check again."
+    )
+    _print_verdict(tuple(found[1:]))
+    assert capsys.readouterr().out.strip().startswith("0 block, 0 warn, 9 inform: nothing blocks: go on with ")
+
+
+def test_commands_of_others_are_listed_and_load_only_when_asked_for() -> None:
+    assert "lab" in main.list_commands(click.Context(main))
+    look = "import sys, pumphouse.cli.main; print([m for m in sys.modules if m.startswith('pumphouse.lab')])"
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.strip() == "[]"
+    assert CliRunner().invoke(main, ["lab", "--help"]).exit_code == 0
+    assert CliRunner().invoke(main, ["laab"]).exit_code == 2

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from pumphouse.errors import JournalError
 from pumphouse.journal import Journal, outage
 from pumphouse.journal.outage import Outage, passing
 from pumphouse.keeper import Keeper
+from pumphouse.runner.execute import open_journal
 from pumphouse.trace import ask_permission, changing_requests
-from tests.core.making import keep_plan, make_plan, make_step
+from tests.core.making import keep_plan, make_plan, make_site, make_step
 from tests.core.making_runs import start_run
 from tests.postgres import Postgres
 
@@ -96,7 +99,11 @@ def test_a_locked_file_is_waited_for(book: Book, journal_url: str) -> None:
     run_id = start_run(book.journal)
     other = sqlite3.connect(journal_url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
-    book.mend = lambda: other.execute("COMMIT") and None
+
+    def let_go() -> None:
+        other.execute("COMMIT")
+
+    book.mend = let_go
     book.journal.write(run_id, PLAN, "boot:1", "intent")
     other.close()
     assert "locked" in book.lines[0]
@@ -235,6 +242,25 @@ def test_claims_are_made_sure_of_when_the_journal_is_back(book: Book, postgres: 
     assert book.told() == ["waiting", "back"]
     keeper.tick()
     assert len(lines) == 1
+
+
+def test_the_runner_tells_its_reporter_or_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site = replace(make_site(tmp_path), outage_s=30.0, journal_url=f"sqlite:///{tmp_path / 'journal.db'}")
+    told: list[str] = []
+    for reporter in (lambda progress: told.append(progress.text), None):
+        journal = open_journal(site, reporter)
+        sa.event.listen(journal._engine, "connect", lambda db, _: db.execute("PRAGMA busy_timeout=10"))
+        journal._engine.dispose()
+        other = sqlite3.connect(tmp_path / "journal.db", isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.2, other.execute, ["COMMIT"])
+        timer.start()
+        start_run(journal)
+        timer.join(10)
+        other.close()
+        journal.close()
+    assert [line.split()[0] for line in told] == ["waiting", "back"]
+    assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == ["waiting", "back"]
 
 
 def test_a_journal_that_was_never_there_is_not_waited_for(tmp_path: Path) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from pumphouse.cli import main
+from pumphouse.clouds.config import logins
 from pumphouse.inventory import Snapshot
 from pumphouse.model import AvailabilityZone, Network, Role
 from pumphouse.site import Site, load_site
@@ -84,3 +87,36 @@ def test_no_name_breaks_the_file(tmp_path: Path, name: str) -> None:
     document = yaml.safe_load(text)
     assert set(document) == {"schema", "name", "source", "destination", "probe", "limits", "journal", "records", "work"}
     assert set(document["source"]) == {"cloud", "owners"}
+
+
+def test_owners_get_the_entry_that_logs_in_as_them_and_the_gone_are_no_names(tmp_path: Path) -> None:
+    source, destination = clouds()
+    there = source.facts.auth_url
+    owner = source.users[0]
+    servers = tuple(replace(one, user_id=who) for one, who in zip(source.servers, (owner.id, "2" * 32), strict=False))
+    source = replace(source, servers=servers)
+    logins = [("elsewhere", owner.name, "http://other.example:5000/v2.0"), ("old-one", owner.name, there)]
+    text = draft_site(source, destination, name="x", clouds_yaml=None, logins=logins)
+    assert load(tmp_path, text).owners == {owner.name: "old-one"}
+    assert "2" * 32 not in text
+    assert "1 server of users whom Keystone does not have any more" in text
+    assert load(tmp_path, draft_site(source, destination, name="x", clouds_yaml=None)).owners == {}
+
+
+def test_a_wrong_cloud_is_named_before_a_file_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "clouds.yaml").write_text("clouds: {old: {auth: {auth_url: 'http://127.0.0.1:1/v2.0'}}}")
+    out = tmp_path / "site.yaml"
+    out.write_text("schema: 1")
+    done = CliRunner().invoke(main, ["init", "--source", "olt", "--destination", "old", "--out", str(out)])
+    assert done.exit_code == 2
+    assert "no cloud 'olt'" in done.output
+    assert "(did you mean 'old'?)" in done.output
+    assert "correct --source" in done.output
+    assert "site.yaml" not in done.output.partition("Remedy")[2]
+
+
+def test_logins_are_what_has_a_name_and_an_address(tmp_path: Path) -> None:
+    file = tmp_path / "clouds.yaml"
+    auth = "auth: {auth_url: 'http://a:5000', username: ann}"
+    file.write_text(f"clouds: {{one: {{{auth}}}, two: {{auth: {{token: x}}}}, three: [], four: {{auth: 1}}}}")
+    assert logins(file) == [("one", "ann", "http://a:5000")]

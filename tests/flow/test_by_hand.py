@@ -145,7 +145,10 @@ def test_running_all_again_after_the_end_shows_the_move_and_does_nothing(
     again = by_hand(desk, "03-move-servers.ipynb", [], monkeypatch)
     assert desk.places([server_id]) == [MOVED]
     # the lines of steps that are carried out are the only thing that does not come back
-    shown = [[(cell, [kind for kind in kinds if kind != "stdout"]) for cell, kinds in sections(b)] for b in (mine, again)]
+    shown = [
+        [(cell, [kind for kind in kinds if kind != "stdout"]) for cell, kinds in sections(book)]
+        for book in (mine, again)
+    ]
     assert shown[0] == shown[1]
     last = last_run(journal, "03-move-servers")
     assert journal.get_run(last).result == "nothing-to-do"

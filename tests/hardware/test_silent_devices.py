@@ -13,6 +13,8 @@ import pytest
 
 from pumphouse import executor
 from pumphouse.errors import NodeUnreachable, PumphouseError, StepError, Stopped
+from pumphouse.nodes import connect
+from pumphouse.nodes.spec import SwitchSpec
 from pumphouse.plan.model import Plan
 from pumphouse.session import begin
 from pumphouse.steps import Context
@@ -207,6 +209,29 @@ def test_who_asks_to_stop_is_not_kept_waiting(hall: FarHall) -> None:
         hall.carry(plan)
     assert isinstance(caught.value, Stopped | StepError)
     assert len([line for line in lines if line.startswith("waiting")]) < 10
+
+
+def test_who_answered_is_remembered(hall: FarHall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By each kind of conversation on its own: that the BMC is there says nothing of Fuel."""
+
+    class Device:
+        def close(self) -> None:
+            """Nothing to close."""
+
+    switch = SwitchSpec("sw1", "any", (100, 200))
+    site = replace(hall.site, hardware=replace(hall.site.hardware, switches={"sw1": switch}))
+    monkeypatch.setattr(connect, "driver", lambda *_: lambda *_words: Device())
+    monkeypatch.setattr(connect, "Fuel", lambda *_words, **_more: Device())
+    nodes = connect.Nodes(site)
+    for talk in (lambda: nodes.bmc("n1"), lambda: nodes.switch("sw1"), nodes.fuel):
+        known = []
+        for answers in (False, True, False):
+            with contextlib.suppress(NodeUnreachable), talk():
+                if not answers:
+                    error = NodeUnreachable("silence", remedy="wait.")
+                    known.append(error)
+                    raise error
+        assert [error.known for error in known] == [False, True]
 
 
 @pytest.mark.slow

@@ -66,6 +66,32 @@ def test_it_writes_the_file_that_the_command_writes(run: DeskRun) -> None:
     assert "Bo" in repr(form)
 
 
+def test_the_press_takes_what_stands_in_the_fields_though_the_letters_come_later(run: DeskRun) -> None:
+    plan = move_of("web")
+    form = form_of(plan, run)
+    form.by.value, form.reason.value, form.ticket.value = "Ad", "win", "C"
+    form._keys.typed = ["Ada Lovelace", "Bo", "window of Friday", "CHG-77"]
+    form.button.click()
+    found = require_approval(plan, run.site.work_dir / "approvals")
+    assert (found.approved_by, found.second, found.reason, found.ticket) == (
+        "Ada Lovelace",
+        "Bo",
+        "window of Friday",
+        "CHG-77",
+    )
+
+
+def test_a_field_that_was_emptied_at_the_last_moment_approves_nothing(run: DeskRun) -> None:
+    plan = move_of("web")
+    form = form_of(plan, run)
+    form.by.value, form.reason.value = "Ada", "window"
+    form._keys.typed = ["Ada", "", "", ""]
+    form.button.click()
+    assert "Still needed: reason" in form.said.value
+    with pytest.raises(ApprovalMissing):
+        require_approval(plan, run.site.work_dir / "approvals")
+
+
 @pytest.mark.parametrize(
     ("by", "here", "words"),
     [("Ada", True, "FROM THE OPERATOR'S ACCOUNT"), ("olga", True, "BY THE OPERATOR"), ("Ada", False, "")],

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import webbrowser
 from pathlib import Path
 
-from pumphouse.notebook.desk import LAUNCHER, jupyter_command, lay_out
+import pytest
+
+from pumphouse.notebook.desk import LAUNCHER, jupyter_command, lay_out, where_to_look
 from pumphouse.site import SITE_VARIABLE
 
 
@@ -39,3 +42,17 @@ def test_the_launcher_is_opened_first_where_there_is_one(tmp_path: Path) -> None
     assert f"--LabApp.default_url=/lab/tree/{LAUNCHER}" in jupyter_command(work, ("--no-browser",))
     settings = [json.loads(file.read_text()) for file in (tmp_path / "jupyter-settings").rglob("*.jupyterlab-settings")]
     assert {"fetchNews": "false", "checkForUpdates": False} in settings
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_without_a_browser_none_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool) -> None:
+    def get() -> object:
+        if there:
+            return object()
+        raise webbrowser.Error("could not locate runnable browser")
+
+    monkeypatch.setattr(webbrowser, "get", get)
+    command = jupyter_command(tmp_path)
+    assert ("--no-browser" in command) != there
+    assert "--Application.log_level=WARN" in command
+    assert ("no web browser here" in where_to_look()) != there

@@ -237,3 +237,11 @@ def test_a_severity_that_nobody_knows_counts_as_blocking() -> None:
     _, rows, text = read(show_findings([Finding("block", "b", "x", "y"), Finding("fatal", "f", "x", "y")]))
     assert rows[0][0] == "✖ fatal"
     assert "✖ blocked" in text
+
+
+def test_what_a_sentence_has_in_backticks_is_shown_as_something_to_type() -> None:
+    finding = Finding("warn", "owner", "user `x`", "log in with `<b>old</b>`.", "run `nova list`.")
+    html = show_findings([finding]).html
+    assert "<code>nova list</code>" in html
+    assert "<code>&lt;b&gt;old&lt;/b&gt;</code>" in html
+    assert "`nova list`" in show_findings([finding]).text

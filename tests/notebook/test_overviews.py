@@ -30,6 +30,19 @@ def test_both_clouds_are_counted_and_told_apart_by_name() -> None:
     assert "nothing" in projects
 
 
+def test_columns_add_up_though_names_repeat() -> None:
+    """Three servers of the source, two of one name; the third is in both."""
+    first = BOTH.servers[0]
+    servers = (first, replace(first, id="2", name="twin"), replace(first, id="3", name="twin"))
+    text = show_sides(Inventory(replace(BOTH, servers=servers), replace(OTHER, servers=servers[:1]))).text
+    (line,) = lines(text, "servers")
+    assert line.split()[1:4] == ["3", "1", "1"]
+    assert "2 under 1 name: " in line
+    assert "/twin (2 times)" in line
+    again = show_sides(Inventory(replace(BOTH, servers=servers), replace(OTHER, servers=servers))).text
+    assert "2 (3 and 3 of that name)" in lines(again, "servers")[0]
+
+
 def test_the_map_says_how_full_each_host_is() -> None:
     text = show_map(Inventory(BOTH, OTHER)).text
     assert "Hosts of the source" in text

@@ -12,7 +12,7 @@ from pumphouse.journal import Journal
 from pumphouse.order import Order
 from pumphouse.records import read_manifest
 from pumphouse.runner import CommandLineText, load_template, run_notebook
-from pumphouse.runner.parameters import accepts, check_parameters, read_parameters, resolve_parameters
+from pumphouse.runner.parameters import Parameter, accepts, check_parameters, read_parameters, resolve_parameters
 from tests.runner.making import code, inventory, make_site, notebook, template_cells, write_template
 
 PARAMETERS = """site: str = ""  # path of site.yaml
@@ -150,3 +150,13 @@ def test_no_kernel_of_that_name(tmp_path: Path) -> None:
     journal = Journal.open(site.journal_url)
     assert journal.get_run(outcome.run_id).result == "interrupted"
     journal.close()
+
+
+def test_a_near_name_is_offered_and_a_runbook_is_called_one() -> None:
+    known = {"projects": Parameter("projects", "list", [], "all their servers")}
+    with pytest.raises(ParameterError) as refused:
+        check_parameters(known, {"project": "acme"}, "move-project.yaml", what="Runbook")
+    assert refused.value.message == (
+        "Runbook move-project.yaml: unknown parameter 'project' (did you mean 'projects'?)."
+    )
+    assert "runbook knows these" in str(refused.value.remedy)

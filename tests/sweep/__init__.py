@@ -20,5 +20,5 @@ these lines:
 3. Its name in ``SCENARIOS`` of :mod:`tests.sweep.sweeps`.
 
 Requests that are no HTTP (IPMI, SNMP, SSH) are points as well: :mod:`tests.sweep.devices` wraps the drivers' sending
-functions.
+functions. They are disturbed where a driver answers: :mod:`tests.sweep.unwired`.
 """

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-#: Seconds after which a child that says nothing is killed and counted as hanging.
-PATIENCE_S = 60.0
+#: Seconds after which a child that says nothing is killed and counted as hanging; on a busy machine one takes minutes.
+PATIENCE_S = 300.0
 
 
 @dataclass(frozen=True)

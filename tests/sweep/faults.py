@@ -74,6 +74,10 @@ FOR_UPLOADS = tuple(kind for kind in KINDS if kind not in ("truncated", "slow"))
 CHANGING = 8
 #: Seconds that a disturbed request may take.
 IMPATIENT_S = 0.2
+#: What is another in every answer: the request's id, and the clocks of services that report their life.
+_PASSING = re.compile(rb"req-[0-9a-f-]{36}|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?")
+#: Seconds that a whole walk may take.
+_WALK_S = 4 * 3600.0
 #: So many calls, and a worker says how far it is.
 _TOLD_EVERY = 10
 
@@ -147,7 +151,7 @@ def _walk(bench: Bench, mine: frozenset[int], sound: dict[str, str], tell: Calla
             + ([["walk", "faults", told["error"]]] if told["error"] else []),
         }
 
-    ended = fork(work, patience_s=3600.0)
+    ended = fork(work, patience_s=_WALK_S)
     if ended.crash or ended.signal:
         return Tally(findings=[Finding("walk", "faults", f"crashed: {ended.crash or ended.signal}")])
     answer = ended.answer
@@ -510,7 +514,7 @@ def _raiser(error: Exception) -> Callable[[], Any]:
 def _content(answer: Any) -> Any:
     if not isinstance(answer, Reply):
         return answer  # Fuel's, read already
-    return answer.status, re.sub(rb"req-[0-9a-f-]{36}", b"", answer.response.content)
+    return answer.status, _PASSING.sub(b"", answer.response.content)
 
 
 def _forget_login(wire: Wire | FuelWire) -> None:

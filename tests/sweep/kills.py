@@ -28,7 +28,7 @@ class KillClass:
     stands_for: int
 
 
-def record(bench: Bench, *, patience_s: float = 300.0) -> list[KillClass]:
+def record(bench: Bench, *, patience_s: float = 1800.0) -> list[KillClass]:
     """Walk through an undisturbed run; returns its classes in order."""
     seen: list[Point] = []
     digests: list[str] = []

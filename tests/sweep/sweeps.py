@@ -1,4 +1,4 @@
-"""The sweeps: ``python -m tests.sweep [--scenario move] [--only kill,undo,faults] [--every N]``."""
+"""The sweeps: ``python -m tests.sweep [--scenario move|all] [--only kill,undo,faults] [--every N]``."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ from tests.sweep.transferring import Acquire, Transfer  # noqa: E402
 
 SCENARIOS: dict[str, type[Scenario]] = {scenario.name: scenario for scenario in (Move, RollBack, Acquire, Transfer)}
 SWEEPS = ("kill", "undo", "faults")
+#: What ``--scenario`` calls all of them, one after another.
+EVERYTHING = "all"
+#: Scenarios of which that takes a part only: faults of a roll back are not swept.
+OF_EVERYTHING = {RollBack.name: ("kill",)}
 #: Linux's folder in memory: what is waited for on a disk is waited for some ten thousand times.
 MEMORY = "/dev/shm"
 #: So many states of a worker, and it says how far it is.
@@ -45,22 +49,41 @@ class Result:
     findings: list[Finding] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 
+    @property
+    def wrong(self) -> list[Finding]:
+        """All that did not survive."""
+        return [*self.findings, *self.tally.findings]
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Sweep; returns the exit code: 0 when everything survived."""
     parser = argparse.ArgumentParser(prog="python -m tests.sweep", description=__doc__)
-    parser.add_argument("--scenario", choices=sorted(SCENARIOS), default=Move.name)
+    parser.add_argument("--scenario", choices=[*sorted(SCENARIOS), EVERYTHING], default=Move.name)
     parser.add_argument("--only", default=",".join(SWEEPS), help="of kill, undo, faults; undo needs kill")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--every", type=int, default=1, help="only every n-th class and call: no sweep, but quick")
     parser.add_argument("--skip", type=int, default=0, help="with --every: which of them")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a scenario, and no text")
     options = parser.parse_args(arguments)
+    wanted = [name for name in options.only.split(",") if name in SWEEPS]
+    names = sorted(SCENARIOS) if options.scenario == EVERYTHING else [options.scenario]
+    begun, summary = clock.real(), []
+    for name in names:
+        options.scenario = name
+        options.only = ",".join(one for one in wanted if len(names) == 1 or one in OF_EVERYTHING.get(name, SWEEPS))
+        result, seconds = _timed(options)
+        _print(options, result, seconds)
+        summary.append((name, result, seconds))
+    if len(names) > 1 and not options.json:
+        _summarize(summary, clock.real() - begun)
+    return 1 if any(result.wrong for _, result, _ in summary) else 0
+
+
+def _timed(options: argparse.Namespace) -> tuple[Result, float]:
     begun = clock.real()
     with tempfile.TemporaryDirectory(prefix="sweep-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
         result = _sweep(options, Path(folder))
-    _print(options, result, clock.real() - begun)
-    return 1 if result.findings or result.tally.findings else 0
+    return result, clock.real() - begun
 
 
 def _sweep(options: argparse.Namespace, folder: Path) -> Result:
@@ -145,7 +168,7 @@ def _say(line: str) -> None:
 
 
 def _print(options: argparse.Namespace, result: Result, seconds: float) -> None:
-    findings = [*result.findings, *result.tally.findings]
+    findings = result.wrong
     if options.json:
         document = {
             "scenario": options.scenario, "points": result.points, "different": result.different,
@@ -173,3 +196,11 @@ def _print(options: argparse.Namespace, result: Result, seconds: float) -> None:
     print(f"  time    {seconds:.0f} s with {options.workers} workers")
     for finding in findings:
         print(f"  FOUND   {str(finding)[:2000]}")
+
+
+def _summarize(results: list[tuple[str, Result, float]], seconds: float) -> None:
+    print("\nscenario     points  killed  undone  requests  faults  wrong  seconds")
+    for name, result, took in results:
+        figures = (result.points, result.classes, result.undone, result.tally.requests, result.tally.swept)
+        print("{:10} {:8} {:7} {:7} {:9} {:7} {:6} {:8.0f}".format(name, *figures, len(result.wrong), took))
+    print(f"{seconds:.0f} s in all, {sum(len(result.wrong) for _, result, _ in results)} findings")

@@ -90,7 +90,8 @@ def _devices(walk: Walk) -> weakref.WeakSet[IpmiBmc]:
     def asking(bmc: IpmiBmc, do: str, **what: Any) -> Any:
         asked.add(bmc)
         doing = " ".join([do, *(str(value) for value in what.values())])
-        return walk.device(bmc.name, lambda: ask(bmc, do, **what), doing, reads=not do.startswith("set_"))
+        name = f"BMC of {bmc._spec.node}"  # its address is another in each worker's lab
+        return walk.device(name, lambda: ask(bmc, do, **what), doing, reads=not do.startswith("set_"))
 
     def looking(switch: GuardedSwitch, names: Any) -> Any:
         wanted = list(names)

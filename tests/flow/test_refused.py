@@ -51,7 +51,7 @@ def refused(desk: Desk, kind: type[PumphouseError], *words: str) -> Iterator[Non
     [
         ({}, ["Nothing was selected"]),
         ({"ids": [], "query": "vcpus > 1000"}, ["No server matches", "vcpus > 1000"]),
-        ({"names": ["fleet-99999"]}, ["fleet-99999", "close:", "fleet-000"]),
+        ({"names": ["fleet-99999"]}, ["fleet-99999", "did you mean", "fleet-000"]),
         ({"projects": ["acmee"]}, ["acmee", "acme"]),
         ({"hosts": ["compute9"]}, ["compute9"]),
         ({"query": "__import__('os')"}, ["query"]),

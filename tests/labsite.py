@@ -100,6 +100,13 @@ class LabSite:
             )
             return openstack.connection.Connection(config=config.get_one(cloud=entry, **overrides))
 
+    def one_by_one(self) -> LabSite:
+        """Have its site do one step after the other."""
+        described = yaml.safe_load(self.site_file.read_text(encoding="utf-8"))
+        described["limits"]["parallel"] = 1
+        self.site_file.write_text(yaml.safe_dump(described), encoding="utf-8")
+        return self
+
     def stop(self) -> None:
         """End the lab."""
         process.down(self.directory)

@@ -9,12 +9,10 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-import yaml
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from pumphouse.lab.jupyter import prepare
 from tests.browser.conftest import Shoot
-from tests.browser.jupyterlab import CELL_MS, ERROR, JupyterLab, NotebookPage, jupyterlab
+from tests.browser.jupyterlab import CELL_MS, ERROR, JupyterLab, NotebookPage
 from tests.browser.test_jupyterlab import FORM, SELECT
 from tests.labsite import LabSite, start_lab
 
@@ -33,20 +31,9 @@ FAR = 60
 @pytest.fixture(scope="module")
 def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabSite]:
     """A lab with a site that moves one server after the other."""
-    site = start_lab(tmp_path_factory, name="keys")
-    described = yaml.safe_load(site.site_file.read_text(encoding="utf-8"))
-    described["limits"]["parallel"] = 1
-    site.site_file.write_text(yaml.safe_dump(described), encoding="utf-8")
+    site = start_lab(tmp_path_factory, name="keys").one_by_one()
     yield site
     site.stop()
-
-
-@pytest.fixture(scope="module")
-def jupyter(lab: LabSite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterLab]:
-    """JupyterLab as `make lab` opens it, with nothing preset."""
-    work, environment = prepare(lab.directory)
-    with jupyterlab(work, environment, tmp_path_factory.mktemp("jupyter")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-import yaml
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from pumphouse.journal import Journal
@@ -30,10 +29,7 @@ GATE = "run.require_approval("
 @pytest.fixture(scope="module")
 def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabSite]:
     """A lab that takes its time, with a site that moves one server after the other."""
-    site = start_lab(tmp_path_factory, name="slow", scale=0.7)
-    described = yaml.safe_load(site.site_file.read_text(encoding="utf-8"))
-    described["limits"]["parallel"] = 1
-    site.site_file.write_text(yaml.safe_dump(described), encoding="utf-8")
+    site = start_lab(tmp_path_factory, name="slow", scale=0.7).one_by_one()
     yield site
     site.stop()
 

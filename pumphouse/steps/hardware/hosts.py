@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pumphouse.clouds.hosts_api import COMPUTE
 from pumphouse.errors import StepError, VerificationFailed
@@ -84,10 +84,12 @@ class EmptyHost(Step):
         return {}
 
 
-class HostUp(Step):
-    """The node's nova-compute is up at the destination, and its hypervisor is listed; changes nothing."""
+class _InService(Step):
+    """What Fuel deployed on a node is up at the destination; changes nothing."""
 
-    kind = "host-up"
+    what: ClassVar[str]
+    #: Where to look when it is not.
+    remedy: ClassVar[str]
 
     def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
         """Always asked anew."""
@@ -98,18 +100,39 @@ class HostUp(Step):
         names = names_of(ctx, step.params)
         end = time.monotonic() + ctx.site.action_timeout_s
         while True:
-            found = [s for s in ctx.destination.compute.list_services() if s.binary == COMPUTE and s.host in names]
-            if any(service.state == "up" for service in found):
-                service = next(service for service in found if service.state == "up")
-                return {"host": service.host, "zone": service.zone}
+            outcome, missing = self._found(ctx, names)
+            if outcome is not None:
+                return outcome
             if time.monotonic() > end:
-                state = found[0].state if found else "not there"
                 raise VerificationFailed(
-                    f"nova-compute of {step.params['node']} ({', '.join(sorted(names))}) is {state} at "
+                    f"{self.what} of {step.params['node']} ({', '.join(sorted(names))}) {missing} at "
                     f"{ctx.destination.name} after {ctx.site.action_timeout_s:g} s, though Fuel calls the node ready.",
-                    remedy="look at its log on the node; run again when it is up.",
+                    remedy=self.remedy,
                 )
             time.sleep(POLL_S)
+
+    def _found(self, ctx: Context, names: Collection[str]) -> tuple[Outcome | None, str]:
+        """What is up; or None, and how it is instead."""
+        raise NotImplementedError
+
+    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+        """Nothing was changed."""
+        return {}
+
+
+class HostUp(_InService):
+    """The node's nova-compute is up at the destination, and its hypervisor is listed; changes nothing."""
+
+    kind = "host-up"
+    what = "nova-compute"
+    remedy = "look at its log on the node; run again when it is up."
+
+    def _found(self, ctx: Context, names: Collection[str]) -> tuple[Outcome | None, str]:
+        found = [s for s in ctx.destination.compute.list_services() if s.binary == COMPUTE and s.host in names]
+        for service in found:
+            if service.state == "up":
+                return {"host": service.host, "zone": service.zone}, ""
+        return None, f"is {found[0].state if found else 'not there'}"
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """Up, enabled, and a hypervisor."""
@@ -128,37 +151,21 @@ class HostUp(Step):
         )
         return {"host": host, "state": "up", "vcpus": mine[0].vcpus, "ram_mib": mine[0].ram_mib}
 
-    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Nothing was changed."""
-        return {}
 
-
-class ControllerUp(Step):
+class ControllerUp(_InService):
     """Nova's control services on the node are up at the destination; changes nothing."""
 
     kind = "controller-up"
+    what = "Nova's control services"
+    remedy = "look at their logs on the node, and at its cluster; run again when they are up."
 
-    def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
-        """Always asked anew."""
-        return None
-
-    def act(self, ctx: Context, step: PlannedStep) -> Outcome:
-        """Wait for them: each controller runs its own scheduler and conductor."""
-        names = names_of(ctx, step.params)
-        end = time.monotonic() + ctx.site.action_timeout_s
-        while True:
-            found = _control_services(ctx, names)
-            if found and all(service.state == "up" for service in found):
-                return {"host": found[0].host}
-            if time.monotonic() > end:
-                down = ", ".join(service.binary for service in found if service.state != "up")
-                raise VerificationFailed(
-                    f"Nova's control services of {step.params['node']} ({', '.join(sorted(names))}) are not up at "
-                    f"{ctx.destination.name} after {ctx.site.action_timeout_s:g} s, though Fuel calls the node ready: "
-                    f"{f'{down} down' if down else 'there are none'}.",
-                    remedy="look at their logs on the node, and at its cluster; run again when they are up.",
-                )
-            time.sleep(POLL_S)
+    def _found(self, ctx: Context, names: Collection[str]) -> tuple[Outcome | None, str]:
+        # each controller runs its own scheduler and conductor
+        found = _control_services(ctx, names)
+        down = ", ".join(service.binary for service in found if service.state != "up")
+        if found and not down:
+            return {"host": found[0].host}, ""
+        return None, f"are not up ({f'{down} down' if down else 'there are none'})"
 
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """There are some, and all are up."""
@@ -171,10 +178,6 @@ class ControllerUp(Step):
             },
         )
         return {"host": outcome["host"], "up": sorted(service.binary for service in found)}
-
-    def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Nothing was changed."""
-        return {}
 
 
 class ForgetHost(Step):

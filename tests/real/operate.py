@@ -42,6 +42,12 @@ class Done:
         return printed
 
     @property
+    def obstacles(self) -> str:
+        """The findings that refused it, a line each."""
+        blocking = [finding for finding in self.outcome["findings"] if finding["severity"] == "block"]
+        return "\n".join(f"{one['object']}: {one['message']} {one['remedy']}" for one in blocking)
+
+    @property
     def said(self) -> str:
         """All of it, for reading."""
         return f"{self.stdout}\n{self.stderr}"

@@ -142,7 +142,10 @@ def approve_command(
     folder, by = site.work_dir / "approvals", by or getpass.getuser()
     path = approve(plan, folder, by=by, reason=reason, ticket=ticket, second=second, state=state, replace=replace)
     names = ", ".join(server.name for server in plan.servers)
-    click.echo(f"Approved {plan.kind} plan {plan.hash[:12]} of {len(plan.servers)} server(s): {names}.")
+    about = f"{plan.subject}{f': {names}' if names else ''}"
+    click.echo(f"Approved {plan.kind} plan {plan.hash[:12]} of {about}.")
+    for words, count in plan.lost_for_ever.items():
+        click.echo(f"  irreversible: {words}{f' ({count} steps)' if count > 1 else ''}")
     click.echo(f"  {path}")
 
 
@@ -180,7 +183,8 @@ def _print_journal(journal: Journal, as_json: bool) -> None:
     for plan in plans:
         report = make_report(journal, plan)
         state = journal.plan_state(plan.hash)
-        click.echo(f"plan {plan.hash[:12]}  {plan.kind:<9}{state:<11}{report.verified}/{report.steps} steps verified")
+        done = f"{report.verified}/{report.steps} steps verified"
+        click.echo(f"plan {plan.hash[:12]}  {plan.kind:<12}{state:<11}{done}  {plan.subject}")
         for server in report.servers:
             click.echo(f"    {server.name:<24}{server.result}")
         if plan.kind == "move" and state in ("started", "finished"):

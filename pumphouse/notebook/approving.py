@@ -20,24 +20,6 @@ from pumphouse.session import Run
 _AGAINST = "FROM THE OPERATOR'S ACCOUNT"
 
 
-def lost_for_ever(plan: Plan) -> dict[str, int]:
-    """What a plan destroys without return, in words -> by how many steps. Giving a node back destroys nothing: whatever
-    it undoes can be done again.
-    """
-    found: dict[str, int] = {}
-    for step in plan.steps:
-        if step.undo is None and (step.cost or plan.kind != "give-back"):
-            words = step.cost or "cannot be undone"
-            found[words] = found.get(words, 0) + 1
-    return found
-
-
-def _about(plan: Plan) -> str:
-    """What it is about: servers, or nodes where there are none."""
-    nodes = list(dict.fromkeys(step.node for step in plan.steps if step.node))
-    return f"{len(plan.servers)} servers" if plan.servers or not nodes else escape(clean(", ".join(nodes)))
-
-
 def approval_form(plan: Plan, run: Run, *, file: str = "") -> ApprovalForm:
     """A form bound to the plan's hash: who, why, which ticket, a second person. An approval that is there is shown.
 
@@ -55,7 +37,7 @@ class ApprovalForm:
     def __init__(self, plan: Plan, run: Run, *, file: str = "") -> None:
         self._plan, self._run, self._file = plan, run, file
         self._folder = run.site.work_dir / "approvals"
-        self._lost = lost_for_ever(plan)
+        self._lost = plan.lost_for_ever
         self.phrase = f"irreversible {plan.hash[:6]}" if self._lost else ""
         self.widget = self._build()
 
@@ -112,7 +94,8 @@ class ApprovalForm:
                 one.layout.display = "none"
             return
         plan = self._plan
-        words = f"<b>Approve exactly this plan</b>: {plan.kind} of {_about(plan)}, {len(plan.steps)} steps"
+        about = f"{plan.kind} of {escape(clean(plan.subject))}, {len(plan.steps)} steps"
+        words = f"<b>Approve exactly this plan</b>: {about}"
         lost = "".join(
             f'<div><span style="color:{BAD.colour}">{BAD.symbol}</span> '
             f"<b>Irreversible</b>, {count} times: {escape(clean(text))}. Type <code>{self.phrase}</code> below.</div>"

@@ -138,6 +138,30 @@ class Plan:
             raise PlanError("A plan document that reads back as another plan.", remedy="make the plan again.")
         return plan
 
+    @property
+    def subject(self) -> str:
+        """What it is about, for a line: its nodes with their hosts, or its number of servers."""
+        nodes = dict.fromkeys(
+            f"{step.node} ({step.host})" if step.host and step.host != step.node else step.node
+            for step in self.steps
+            if step.node
+        )
+        names = {name.partition(" ")[0]: name for name in sorted(nodes)}  # the longer one, where a host is known
+        count = len(self.servers)
+        return ", ".join(names.values()) or f"{count} server{'' if count == 1 else 's'}"
+
+    @property
+    def lost_for_ever(self) -> dict[str, int]:
+        """What it destroys without return, in words -> by how many steps. Giving a node back destroys nothing: whatever
+        it undoes can be done again.
+        """
+        found: dict[str, int] = {}
+        for step in self.steps:
+            if step.undo is None and (step.cost or self.kind != "give-back"):
+                words = step.cost or "cannot be undone"
+                found[words] = found.get(words, 0) + 1
+        return found
+
     def step(self, key: str) -> PlannedStep:
         """One step by key."""
         for step in self.steps:

@@ -164,7 +164,8 @@ def _plan(plan: Mapping[str, Any]) -> str:
     done = f"{plan['verified']} of {plan['steps']} steps verified"
     failed = f", {plan['failed']} failed" if plan["failed"] else ""
     size = f", {plan['copy_bytes'] / _MIB:,.1f} MiB of images" if plan["copy_bytes"] else ""
-    return f"{plan['kind']} of {plan['servers']} server(s){size}: {done}{failed}, {plan['state']}; hash {plan['hash']}"
+    subject = plan.get("subject") or f"{plan['servers']} server(s)"  # records from before it was said lack it
+    return f"{plan['kind']} of {subject}{size}: {done}{failed}, {plan['state']}; hash {plan['hash']}"
 
 
 def _cloud(cloud: Mapping[str, Any]) -> str:

@@ -83,6 +83,7 @@ def _plan(journal: Journal, plan: Plan, report: Report) -> dict[str, Any]:
         "selection": plan.selection_digest,
         "state": journal.plan_state(plan.hash),
         "servers": len(plan.servers),
+        "subject": plan.subject,
         "steps": report.steps,
         "verified": report.verified,
         "failed": report.failed,

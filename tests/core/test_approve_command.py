@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,6 +60,20 @@ def test_a_plan_that_is_over_is_refused(site: Site, state: str) -> None:
     assert f"is {state}: there is nothing left of it to approve" in result.output
     assert "Remedy:" in result.output
     assert not (site.work_dir / "approvals").exists()
+
+
+def test_whoever_approves_a_node_s_plan_reads_which_node_and_what_is_lost_for_ever(site: Site) -> None:
+    off = make_step("node-off:cmp-02", phase="release", node="cmp-02", host="compute2")
+    deploy = make_step("node-deploy:cmp-02", phase="install", node="cmp-02", undo=None, cost="the disk is overwritten")
+    plan = make_plan(off, deploy, kind="transfer", servers=())
+    keep(site, "proposed", plan)
+    result = CliRunner().invoke(main, ["approve", plan.hash, "--by", "Ann", "--reason", "w", "--site", str(site.path)])
+    assert f"Approved transfer plan {plan.hash[:12]} of cmp-02 (compute2)." in result.output
+    assert "irreversible: the disk is overwritten" in result.output
+    assert re.search(
+        r"transfer +proposed .* cmp-02 \(compute2\)",
+        CliRunner().invoke(main, ["journal", "--site", str(site.path)]).output,
+    )
 
 
 def test_another_approval_is_overruled_only_on_purpose(site: Site) -> None:

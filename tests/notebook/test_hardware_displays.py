@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import cast
 
-from pumphouse.notebook.approving import ApprovalForm, lost_for_ever
+from pumphouse.notebook.approving import ApprovalForm
 from pumphouse.notebook.runs import show_plan, show_report
 from pumphouse.plan.model import Plan
 from pumphouse.session import Run, make_report
@@ -65,11 +65,11 @@ def test_its_report_names_every_step_those_of_no_node_too(tmp_path: Path) -> Non
 def test_giving_a_node_back_destroys_nothing_and_its_approval_says_so(tmp_path: Path) -> None:
     step = make_step("undo:1:node-off:n1", phase="undo", title="undo: power off n1", node="n1", undo=None)
     plan = make_plan(step, kind="give-back", servers=())
-    assert lost_for_ever(plan) == {}
+    assert plan.lost_for_ever == {}
     form = ApprovalForm(plan, cast(Run, desk_run(tmp_path)))
     assert form.phrase == ""
     shown = " ".join(str(getattr(one, "value", "")) for one in form.widget.children)
     assert "give-back of n1, 1 steps" in shown
     assert "rreversible" not in shown
-    assert lost_for_ever(make_plan(step, kind="rollback", servers=())) == {"cannot be undone": 1}
+    assert make_plan(step, kind="rollback", servers=()).lost_for_ever == {"cannot be undone": 1}
     assert "What becomes of it" not in show_plan(plan).text

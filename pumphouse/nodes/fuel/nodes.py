@@ -12,6 +12,12 @@ from pumphouse.nodes.fuel.model import FuelNode
 from pumphouse.nodes.fuel.reading import Doc, docs
 from pumphouse.nodes.fuel.verbs import Report, Verbs, silent
 
+#: The template's layout does not fit.
+_DISKS_BY_HAND = (
+    "run again with `copy_disks=false`, which leaves the disks to Fuel, or give their layout (`disks`); until the "
+    "node is deployed, 10-give-back-node returns it to the source."
+)
+
 
 class Nodes(Verbs):
     """The verbs for nodes."""
@@ -348,14 +354,14 @@ class Nodes(Verbs):
         pattern = {str(one["name"]): one for one in template}
         found = copy.deepcopy(mine)
         if pattern.keys() != {str(one["name"]) for one in found}:
-            raise self._refuse(f"{both} have different disks", "lay the node out in Fuel by hand.")
+            raise self._refuse(f"{both} have different disks", _DISKS_BY_HAND)
         for disk in found:
             volumes = copy.deepcopy(pattern[str(disk["name"])]["volumes"])
             used_mib = sum(int(volume["size"]) for volume in volumes)
             if used_mib > int(disk["size"]):
                 raise self._refuse(
                     f"{both}: disk {disk['name']} has {disk['size']} MiB, and the template uses {used_mib}",
-                    "lay the node out in Fuel by hand.",
+                    _DISKS_BY_HAND,
                 )
             disk["volumes"] = volumes
         return found

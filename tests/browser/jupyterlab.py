@@ -23,6 +23,7 @@ from pumphouse.notebook.desk import jupyter_command
 START_S = 60.0
 STOP_S = 10.0
 CELL_MS = 60_000
+SAVED_S = 10.0
 _DONE = re.compile(r"^\[\d+\]:$")
 _FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR")
 #: What JupyterLab shows red below a cell: an exception, or anything else on its standard error.
@@ -115,6 +116,18 @@ def preset(notebook: Path, line: str, value: str) -> None:
     assert count == 1, f"{notebook.name} has no parameter {line}"
     cell.source = changed
     nbformat.write(book, notebook)
+
+
+def read_notebook(notebook: Path) -> nbformat.NotebookNode:
+    """A notebook's file once it is whole: JupyterLab calls it saved while its server may still be writing it."""
+    end = time.monotonic() + SAVED_S
+    while True:
+        try:
+            return nbformat.read(notebook, as_version=4)
+        except nbformat.reader.NotJSONError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 class NotebookPage:

@@ -16,7 +16,7 @@ from pumphouse.plan.model import Plan
 from pumphouse.site import load_site
 from pumphouse.stopping import STOP_KEY
 from tests.browser.conftest import Shoot
-from tests.browser.jupyterlab import CELL_MS, ERROR, JupyterLab, NotebookPage, jupyterlab, preset
+from tests.browser.jupyterlab import CELL_MS, ERROR, JupyterLab, NotebookPage, jupyterlab, preset, read_notebook
 from tests.browser.layout import table_faults
 from tests.browser.test_jupyterlab import FORM, REPORT, approve_by_keyboard, show
 from tests.labsite import LabSite, start_lab
@@ -101,7 +101,7 @@ def states(lab: LabSite) -> list[str]:
 
 def saved(jupyter: JupyterLab, source: str) -> list[nbformat.NotebookNode]:
     """The outputs of a cell as they are in the notebook's file."""
-    book = nbformat.read(jupyter.work / f"{NOTEBOOK}.ipynb", as_version=4)
+    book = read_notebook(jupyter.work / f"{NOTEBOOK}.ipynb")
     (cell,) = [cell for cell in book.cells if source in cell.source]
     return list(cell.outputs)
 
@@ -195,7 +195,7 @@ def test_cells_that_were_to_follow_find_their_places(move: NotebookPage, lab: La
 def test_what_ended_while_no_page_was_open_is_told(move: NotebookPage, jupyter: JupyterLab, shoot: Shoot) -> None:
     move.save()
     file = Path(jupyter.work / f"{NOTEBOOK}.ipynb")
-    older = nbformat.read(file, as_version=4)
+    older = read_notebook(file)
     for cell in older.cells:
         if cell.cell_type == "code" and (CUT_OVER in cell.source or REPORT in cell.source):
             cell.outputs, cell.execution_count = [], None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -78,7 +79,7 @@ class ApprovalForm:
             one.observe(lambda _: self._weigh(), names="value")
         self.button.on_click(lambda _: self._approve())
         fields = [self.by, self.second, self.reason, self.ticket, *([self.confirm] if self._lost else [])]
-        self._fields, self._keys = fields, OwnKeys(form=True)
+        self._fields, self._keys = fields, OwnKeys(pressed=self._approve)
         self._show_state()
         return widgets.VBox([self.head, *fields, widgets.HBox([self.button]), self.said, self._keys])
 
@@ -124,20 +125,21 @@ class ApprovalForm:
                 f"A reviewer's own account says more: pumphouse approve {self._plan.hash[:12]}"
             )
 
-    def _approve(self) -> None:
-        # letters are held back while the kernel is slow, and the click overtakes them: an approval in half a name
-        for field, typed in zip(self._fields, self._keys.typed, strict=False):
-            field.value = typed
+    def _approve(self, typed: Sequence[str] = ()) -> None:
+        # a field that is still on its way from the browser may overwrite what is set here: only what came is written
+        for field, text in zip(self._fields, typed, strict=False):
+            field.value = text
+        by, second, reason, ticket = typed[:4] or [field.value for field in self._fields[:4]]
         if self.button.disabled:
             return
         try:
             approve(
                 self._plan,
                 self._folder,
-                by=self.by.value,
-                reason=self.reason.value,
-                ticket=self.ticket.value,
-                second=self.second.value,
+                by=by,
+                reason=reason,
+                ticket=ticket,
+                second=second,
                 state=self._run.journal.plan_state(self._plan.hash),
             )
         except PumphouseError as problem:

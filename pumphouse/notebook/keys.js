@@ -15,12 +15,14 @@ function mark(host) {
   });
 }
 
-// before the button itself hears of it
+// The press and all that stands in the fields are one message: letters that are still held back cannot come after it.
 function tell(host, model) {
-  const press = ({ target }) => {
-    if (target.closest("button") === null) return;
-    model.set("typed", [...host.querySelectorAll("input[type=text]")].map((input) => input.value));
-    model.save_changes();
+  const press = (event) => {
+    const button = event.target.closest("button");
+    if (button === null) return;
+    event.stopPropagation();
+    const typed = [...host.querySelectorAll("input[type=text]")].map((input) => input.value);
+    model.send({ kind: "pressed", typed });
   };
   host.addEventListener("click", press, true);
 }

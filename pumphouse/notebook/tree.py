@@ -26,14 +26,23 @@ class Group:
 class OwnKeys(anywidget.AnyWidget):
     """Shows nothing: put into a VBox, it keeps JupyterLab's shortcuts out of it, and Escape leads to the cell.
 
-    :param form: ``typed`` tells what stands in the box's text fields when a button in it is pressed, before the press.
+    :param pressed: makes the box a form: told what stands in its text fields, from top to bottom, when its button is
+        pressed in the browser. The button's own handlers do not hear of that press.
     :param table: what screen readers call the grid in the box; DataTables drops its caption at every update.
     """
 
     _esm = _HERE / "keys.js"
     table = traitlets.Unicode("").tag(sync=True)
     form = traitlets.Bool(False).tag(sync=True)
-    typed = traitlets.List(traitlets.Unicode()).tag(sync=True)
+
+    def __init__(self, *, table: str = "", pressed: Callable[[Sequence[str]], None] | None = None) -> None:
+        super().__init__(table=table, form=pressed is not None)
+        self._pressed = pressed
+        self.on_msg(self._told)
+
+    def _told(self, _widget: Any, content: Mapping[str, Any], _buffers: Any) -> None:
+        if self._pressed is not None and content.get("kind") == "pressed":
+            self._pressed([str(typed) for typed in content.get("typed", ())])
 
 
 class Tree(anywidget.AnyWidget):

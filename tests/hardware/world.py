@@ -20,7 +20,7 @@ from pumphouse.errors import FuelTaskFailed, NodeRefused, NodeTimeout, NodeUnrea
 from pumphouse.executor import execute
 from pumphouse.journal import Journal
 from pumphouse.model import Hypervisor, Image, Network, Server, Service
-from pumphouse.nodes.api import BmcIdentity, PortState
+from pumphouse.nodes.api import BmcIdentity, LearnedMacs, PortState
 from pumphouse.nodes.connect import Nodes
 from pumphouse.nodes.fuel import FuelEnvironment, FuelNode, FuelTask
 from pumphouse.nodes.spec import FuelSpec, Hardware, NodeSpec
@@ -61,6 +61,7 @@ class World:
     canaries: list[Server] = field(default_factory=list)
     groups: list[SimpleNamespace] = field(default_factory=list)
     deletes_services: bool = True
+    heard: LearnedMacs = field(default_factory=lambda: LearnedMacs(""))
     broken: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
 
@@ -145,6 +146,11 @@ class FakeSwitch:
 
     def port(self, port: str) -> PortState:
         return PortState(port, self.world.vlan)
+
+    def macs(self, port: str) -> LearnedMacs:
+        """The node while it runs; ``heard`` has what else is."""
+        own = self.world.node.macs[:1] if self.world.runs is not None else ()
+        return dataclasses.replace(self.world.heard, port=port, macs=tuple(sorted({*own, *self.world.heard.macs})))
 
     def set_vlan(self, port: str, vlan: int) -> PortState:
         if "deaf-port" in self.world.broken:
@@ -349,7 +355,8 @@ class FakeNetwork:
         """Taken."""
 
     def delete_security_group(self, group_id: str) -> None:
-        self.world.groups = [group for group in self.world.groups if group.id != group_id]
+        if "kept-group" not in self.world.broken:
+            self.world.groups = [group for group in self.world.groups if group.id != group_id]
 
 
 class FakeNodes(Nodes):

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ def branch(*, patience_s: float = PATIENCE_S) -> Ended | Branch:
     pid = os.fork()
     if pid == 0:
         os.close(reading)
+        _unlocked()
         return Branch(writing)
     return _ended(pid, reading, writing, patience_s)
 
@@ -77,9 +79,15 @@ class Branch:
             os._exit(0)
 
 
+def _unlocked() -> None:
+    """Locks are kept elsewhere from here on: those of the parent, which waits meanwhile, would never come free."""
+    tempfile.tempdir = tempfile.mkdtemp()
+
+
 def _in_child(work: Callable[[], dict[str, Any]], reading: int, writing: int) -> None:
     try:
         os.close(reading)
+        _unlocked()
         try:
             answer = work()
         except BaseException:  # noqa: BLE001  whatever it is, the parent is told

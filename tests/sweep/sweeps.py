@@ -152,6 +152,7 @@ def _work(options: argparse.Namespace, folder: str, number: int, classes: list[K
 def _on_bench(options: argparse.Namespace, folder: str, queue: Any, work: Any) -> None:
     try:
         Path(folder).mkdir()
+        tempfile.tempdir = folder
         bench = Bench.open(SCENARIOS[options.scenario](), Path(folder))
         try:
             queue.put(work(bench))

@@ -70,7 +70,12 @@ class CanaryServer(Step):
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """It was on that host and nowhere else, and nothing of it is left."""
         expect(
-            step.title, {"host": (outcome["wanted"], outcome["host"]), "left": ([], [s.id for s in _left(ctx, step)])}
+            step.title,
+            {
+                "host": (outcome["wanted"], outcome["host"]),
+                "left": ([], [server.id for server in _left(ctx, step)]),
+                "left of its security groups": ([], _left_groups(ctx, step)),
+            },
         )
         return {key: outcome[key] for key in ("host", "address", "answers", "image", "flavor", "network")}
 
@@ -99,11 +104,14 @@ def _sweep(ctx: Context, step: PlannedStep) -> list[str]:
         ctx.destination.compute.delete_server(server.id)
         ctx.destination.compute.wait_server_gone(server.id, timeout_s=ctx.site.action_timeout_s)
         gone.append(server.id)
-    ground = ground_of(ctx.destination)
-    for group in ground.list_security_groups(project_id=ctx.destination.project_id):
-        if group.name == _name(step):
-            ground.delete_security_group(group.id)
+    for group_id in _left_groups(ctx, step):
+        ground_of(ctx.destination).delete_security_group(group_id)
     return gone
+
+
+def _left_groups(ctx: Context, step: PlannedStep) -> list[str]:
+    found = ground_of(ctx.destination).list_security_groups(project_id=ctx.destination.project_id)
+    return [group.id for group in found if group.name == _name(step)]
 
 
 def _group(ctx: Context, step: PlannedStep, *, port: int) -> str:

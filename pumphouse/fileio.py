@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from pumphouse.errors import PumphouseError
+
 
 def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a text file through a temporary one in the same folder; the folder is made if need be."""
@@ -27,6 +29,17 @@ def write_atomic_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     except BaseException:
         Path(temp).unlink(missing_ok=True)
         raise
+
+
+def write_named(path: Path, text: str, what: str, error: type[PumphouseError], *, mode: int = 0o644) -> Path:
+    """As :func:`write_atomic`; what fails is an ``error`` that names ``what`` and the file."""
+    try:
+        write_atomic(path, text, mode=mode)
+    except OSError as problem:
+        raise error(
+            f"{what} {path} cannot be written: {problem.strerror}.", remedy="check the folder and its rights."
+        ) from problem
+    return path
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pumphouse.errors import SelectionError
-from pumphouse.fileio import write_atomic
+from pumphouse.fileio import write_named
 from pumphouse.inventory import codec
 
 SCHEMA_VERSION = 1
@@ -77,13 +77,7 @@ class Order:
             "names": list(self.names),
             "digest": self.digest,
         }
-        try:
-            write_atomic(file, codec.dump_json(document))
-        except OSError as error:
-            raise SelectionError(
-                f"Order file {file} cannot be written: {error.strerror}.", remedy="check the folder and its rights."
-            ) from error
-        return file
+        return write_named(file, codec.dump_json(document), "Order file", SelectionError)
 
     @classmethod
     def load(cls, path: str | Path) -> Order:

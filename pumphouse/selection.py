@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from pumphouse.errors import SelectionError
-from pumphouse.fileio import write_atomic
+from pumphouse.fileio import write_named
 from pumphouse.inventory import codec
 from pumphouse.inventory.query import matching
 from pumphouse.near import did_you_mean
@@ -145,13 +145,7 @@ class Selection:
         }
         if self.probe:
             document["probe"] = self.probe
-        try:
-            write_atomic(file, codec.dump_json(document))
-        except OSError as error:
-            raise SelectionError(
-                f"Selection file {file} cannot be written: {error.strerror}.", remedy="check the folder and its rights."
-            ) from error
-        return file
+        return write_named(file, codec.dump_json(document), "Selection file", SelectionError)
 
     @classmethod
     def load(cls, path: str | Path, *, digest: str = "") -> Selection:

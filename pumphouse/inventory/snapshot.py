@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pumphouse.clouds.api import Cloud
 from pumphouse.errors import CloudError, PumphouseError, SelectionError
-from pumphouse.fileio import write_atomic
+from pumphouse.fileio import write_named
 from pumphouse.inventory import codec
 from pumphouse.model import (
     Aggregate,
@@ -317,13 +317,7 @@ class Snapshot:
     def save(self, path: str | Path) -> Path:
         """Write the snapshot to a file, atomically, readable by its owner alone (metadata may hold secrets)."""
         file = Path(path)
-        try:
-            write_atomic(file, self.to_json(), mode=0o600)
-        except OSError as error:
-            raise InventoryError(
-                f"Snapshot file {file} cannot be written: {error.strerror}.", remedy="check the folder and its rights."
-            ) from error
-        return file
+        return write_named(file, self.to_json(), "Snapshot file", InventoryError, mode=0o600)
 
     @classmethod
     def load(cls, path: str | Path) -> Snapshot:

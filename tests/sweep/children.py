@@ -12,6 +12,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
+from unittest import mock
+
+from pumphouse import holder
 
 #: Seconds after which a child that says nothing is killed and counted as hanging; on a busy machine one takes minutes.
 PATIENCE_S = 300.0
@@ -59,7 +62,7 @@ def branch(*, patience_s: float = PATIENCE_S) -> Ended | Branch:
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _unlocked()
+        _instead()
         return Branch(writing)
     return _ended(pid, reading, writing, patience_s)
 
@@ -79,15 +82,27 @@ class Branch:
             os._exit(0)
 
 
-def _unlocked() -> None:
-    """Locks are kept elsewhere from here on: those of the parent, which waits meanwhile, would never come free."""
+def _of_its_own() -> None:
+    """In a child: its parent, which waits meanwhile, counts as a process that has ended.
+
+    Its locks are not waited for, which a dead one's never are, and what it has made was left behind.
+    """
     tempfile.tempdir = tempfile.mkdtemp()
+    parent, started = os.getppid(), holder._started
+    holder._started = lambda pid: "-" if pid == parent else started(pid)
+
+
+def _instead() -> None:
+    """In a child: it is the process that its parent was."""
+    tempfile.tempdir = tempfile.mkdtemp()
+    parent = os.getppid()
+    mock.patch.object(os, "getpid", return_value=parent).start()
 
 
 def _in_child(work: Callable[[], dict[str, Any]], reading: int, writing: int) -> None:
     try:
         os.close(reading)
-        _unlocked()
+        _of_its_own()
         try:
             answer = work()
         except BaseException:  # noqa: BLE001  whatever it is, the parent is told

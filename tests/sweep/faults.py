@@ -26,6 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import requests
@@ -103,7 +104,10 @@ class Tally:
         """Another worker's."""
         self.findings += other.findings
         if self.calls and self.calls != other.calls:
-            self.findings.append(Finding("walk", "faults", "two workers did not meet the same calls"))
+            pairs = zip_longest(self.calls, other.calls, fillvalue="nothing")
+            n, (one, another) = next((n, pair) for n, pair in enumerate(pairs) if pair[0] != pair[1])
+            said = f"two workers did not meet the same calls: {one} and {another}, after {n}"
+            self.findings.append(Finding("walk", "faults", said))
         self.requests, self.calls = other.requests, other.calls
         for kind, counted in other.ended.items():
             self.ended.setdefault(kind, Counter()).update(counted)
@@ -295,7 +299,7 @@ class _Walk:
         return and_stay_so
 
     def _ours(self, what: str) -> bool:
-        self.tally.calls.append(what)
+        self.tally.calls.append(hooks.without_ids(what))
         ours = len(self.tally.calls) - 1 in self.mine
         if ours and len(self.tally.calls) % _TOLD_EVERY == 0:
             self.tell(f"call {len(self.tally.calls)}, {self.tally.swept} faults so far")

@@ -85,6 +85,7 @@ def _fuel(walk: Walk) -> None:
 
 def _devices(walk: Walk) -> weakref.WeakSet[IpmiBmc]:
     ask, ports, set_vlan = IpmiBmc._ask, GuardedSwitch.ports, GuardedSwitch.set_vlan
+    macs = GuardedSwitch.macs
     asked: weakref.WeakSet[IpmiBmc] = weakref.WeakSet()
 
     def asking(bmc: IpmiBmc, do: str, **what: Any) -> Any:
@@ -97,11 +98,15 @@ def _devices(walk: Walk) -> weakref.WeakSet[IpmiBmc]:
         wanted = list(names)
         return walk.device(switch.name, lambda: ports(switch, wanted), f"look at {', '.join(wanted)}", reads=True)
 
+    def hearing(switch: GuardedSwitch, port: str) -> Any:
+        return walk.device(switch.name, lambda: macs(switch, port), f"hear {port}", reads=True)
+
     def moving(switch: GuardedSwitch, port: str, vlan: int) -> Any:
         return walk.device(switch.name, lambda: set_vlan(switch, port, vlan), f"{port} to VLAN {vlan}", reads=False)
 
     IpmiBmc._ask = asking  # type: ignore[method-assign,assignment]
     GuardedSwitch.ports, GuardedSwitch.set_vlan = looking, moving  # type: ignore[method-assign,assignment]
+    GuardedSwitch.macs = hearing  # type: ignore[method-assign,assignment]
     return asked
 
 

@@ -34,6 +34,7 @@
     │   └── VerificationFailed carried out, but the cloud does not show the expected outcome
     ├── JournalError           the journal cannot be read or written, or contradicts itself
     │   └── ClaimHeld          somebody else works on that object
+    │       └── PlanHeld       another run is carrying out that plan
     └── RunbookError           notebooks, runbooks, parameters and records
         └── ParameterError     a parameter that the template does not know or cannot take
 
@@ -274,6 +275,10 @@ class JournalError(PumphouseError):
 
 class ClaimHeld(JournalError):
     """Another run works on that object and its lease has not ended."""
+
+
+class PlanHeld(ClaimHeld):
+    """Another run is carrying out that plan; nothing was begun by this one."""
 
 
 class RunbookError(PumphouseError):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from pumphouse.clouds.failures import timed_out
+from pumphouse.down import servers_down
 from pumphouse.errors import (
     REFUSALS,
     ApiError,
@@ -24,12 +26,14 @@ from pumphouse.holder import holder, is_gone
 from pumphouse.journal import StepState
 from pumphouse.journal.store import SCOPE_KEY
 from pumphouse.keeper import Keeper
-from pumphouse.plan.model import PlannedStep
+from pumphouse.pausing import listening, pause
+from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.putback import Returns, half_way, taken_back
+from pumphouse.site import Site
 from pumphouse.steps import STEPS, Context
 from pumphouse.steps.stale import stale_servers
 from pumphouse.steps.user_data import user_data_of
-from pumphouse.stopping import StopKind, StopRequest, note_stopped, pending_stop
+from pumphouse.stopping import Ear, StopKind, StopRequest, note_stopped
 from pumphouse.trace import Requests, changing_requests
 
 #: Seconds that a claim on a server lasts without renewal.
@@ -49,12 +53,14 @@ DEVICE_S, DEVICE_MOST_S = 5.0, 60.0
 class Execution:
     """What became of each step: ``verified``, ``skipped`` (verified before), ``failed`` or ``blocked``.
 
-    Steps that were not begun because somebody asked to stop have no result.
+    Steps that were not begun because somebody asked to stop have no result, nor have those that were ``given_up`` for
+    that reason while they waited.
     """
 
     results: dict[str, str] = field(default_factory=dict)
     errors: dict[str, PumphouseError] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    given_up: set[str] = field(default_factory=set)
 
     def raise_failures(self, steps: Mapping[str, PlannedStep]) -> None:
         """:raises StepError: naming every failed step, when there is one."""
@@ -62,7 +68,7 @@ class Execution:
             return
         done = sum(result in ("verified", "skipped") for result in self.results.values())
         blocked = [key for key, result in self.results.items() if result == "blocked"]
-        lines = "\n".join(f"  - {steps[key].title}: {error}" for key, error in self.errors.items())
+        lines = "\n".join(f"  - {steps[key].title}: {_told(error)}" for key, error in self.errors.items())
         raise StepError(
             f"{len(self.errors)} of {len(self.results)} steps failed, {len(blocked)} were not begun because of that, "
             f"{done} are done and verified:\n{lines}",
@@ -70,17 +76,40 @@ class Execution:
         ) from next(iter(self.errors.values()))
 
 
+def _told(error: PumphouseError) -> str:
+    """An error among others: what mends it follows as a sentence, for the whole has a remedy of its own."""
+    request = f" [request {error.request_id}]" if error.request_id else ""
+    mend = f" {error.remedy[:1].upper()}{error.remedy[1:]}" if error.remedy else ""
+    return f"{error.message}{request}{mend}"
+
+
 def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None = None) -> Execution:
     """Carry out steps in the order of their needs, independent ones side by side (changes what the steps change).
 
     A step that the journal knows as verified is skipped. One that fails keeps the steps that need it from
     beginning; the others go on. A server that fails after its stop goes back if its plan says so; one that went back
-    earlier is left out. Before each step begins, the journal is asked whether somebody wants us to stop.
+    earlier is left out. Before each step begins, and while one waits for what is gone, the journal is asked whether
+    somebody wants us to stop. Whenever this does not end well, the servers that are down then are reported.
 
     :param workers: how many at a time; the site's ``limits.parallel`` by default.
     :raises StepError: at the end, when any step failed, naming all of them.
     :raises Stopped: when somebody asked to stop and steps are left; carrying out the same steps again goes on.
     """
+    try:
+        return _execute(ctx, steps, workers=workers)
+    except BaseException:
+        tell_down(ctx)
+        raise
+
+
+def tell_down(ctx: Context) -> None:
+    """Report each server of the plan that is stopped or half-way: a line with where it is, and since when."""
+    with suppress(PumphouseError):  # a journal that is gone is told of by what ended the execution
+        for server in servers_down(ctx.journal, ctx.plan):
+            ctx.report(f"DOWN     {server}")
+
+
+def _execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None) -> Execution:
     states = ctx.journal.step_states(ctx.plan.hash)
     gone = taken_back(ctx.plan, states) if half_way(ctx.plan, states) else frozenset[str]()
     asked = tuple(steps)
@@ -90,9 +119,17 @@ def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None =
         ctx.journal.set_plan_state(ctx.plan.hash, "started")
     execution = Execution()
     waiting = dict(todo)
-    stale = _leave_stale(ctx, execution, waiting)
-    _check_outside_needs(ctx, waiting, todo, states)
-    keeper = Keeper(ctx.journal, ctx.run_id, lease_s=_lease_s(ctx), report=ctx.report)
+    ear = Ear(ctx.journal, ctx.run_id, ctx.plan.hash)
+    try:
+        with listening(ear.of("looking whether servers changed", finishes=False)):
+            stale = _leave_stale(ctx, execution, waiting)
+    except Stopped:
+        if (asked_for := ear.asked()) is not None:
+            note_stopped(ctx.journal, asked_for)
+        raise
+    _check_outside_needs(ctx, ear, waiting, todo, states)
+    named = claim_names(ctx.plan)
+    keeper = Keeper(ctx.journal, ctx.run_id, lease_s=lease_s(ctx.site), report=ctx.report, named=named)
     returns = Returns(ctx, keeper)
     returns.take_up(states)
     running: dict[Future[tuple[str, float]], str] = {}
@@ -103,7 +140,7 @@ def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None =
             while waiting or running or returns.pending:
                 returns.block(waiting, execution.results)
                 ready = _ready(waiting, todo, execution.results)
-                stop = pending_stop(ctx.journal, ctx.run_id, ctx.plan.hash)
+                stop = ear.asked()
                 if stop is not None:
                     begun = _begun(ctx.plan.steps, states, {*execution.results, *running.values()})
                     ready = [step for step in ready if stop.kind is StopKind.AFTER_SERVER and _owner(step) in begun]
@@ -111,7 +148,7 @@ def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None =
                         break
                 for step in ready[: places - len(running)]:
                     del waiting[step.key]
-                    running[pool.submit(_one, ctx, keeper, step, states.get(step.key, StepState()))] = step.key
+                    running[pool.submit(_one, ctx, keeper, ear, step, states.get(step.key, StepState()))] = step.key
                 going: set[Future[Any]] = {*running, *returns.begin(pool, (todo[key] for key in running.values()))}
                 done, _ = wait(going, timeout=None if going else 0, return_when=FIRST_COMPLETED)
                 returns.collect(done, execution.errors)
@@ -121,13 +158,15 @@ def execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None =
                     if key in execution.errors:
                         returns.note(todo[key], execution.errors[key])
         except BaseException:
-            # no new step begins; the ones under way end and journal their outcome
+            # no new step begins; the ones under way end and journal their outcome, but nobody waits for what is gone
+            ear.end()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    if stop is not None and waiting:
+    if stop is not None and (waiting or execution.given_up):
         note_stopped(ctx.journal, stop)
         execution.raise_failures(todo)
-        raise _stopped(ctx, stop, execution, todo, _begun(ctx.plan.steps, states, execution.results))
+        touched = {*execution.results, *execution.given_up}
+        raise _stopped(ctx, stop, execution, todo, _begun(ctx.plan.steps, states, touched))
     if execution.errors.keys() <= stale and all(step.phase == "prepare" for step in asked) and _others(ctx, stale):
         return execution  # what is stale fails the run at its end; until then the others go on
     execution.raise_failures(todo)
@@ -212,13 +251,17 @@ def _stopped(
     """What to tell whoever asked: what is done, what is left, and which servers are half-way."""
     done = sum(result in ("verified", "skipped") for result in execution.results.values())
     left = [step for key, step in todo.items() if key not in execution.results]
+    given_up = [todo[key].title for key in todo if key in execution.given_up]
+    up = f" Given up while waiting, and gone on with next time: {', '.join(given_up)}." if given_up else ""
     halfway = {owner for step in left if step.phase != "prepare" and (owner := _owner(step)) in begun}
     known = {server.id: server.name for server in ctx.plan.servers}
-    names = sorted(known.get(owner, owner) for owner in halfway if owner)
-    between = f" Half-way, and maybe down: {', '.join(names)}." if names else " Nothing is half-way."
+    down = {server.server_id: str(server) for server in servers_down(ctx.journal, ctx.plan)}
+    names = sorted(known.get(owner, owner) for owner in halfway if owner and owner not in down)
+    between = f" Half-way, and maybe down: {', '.join(names)}." if names else ""
+    between += f" {'. '.join(down.values())}." if down else ""
     return Stopped(
         f"{stop.by} asked for it at {stop.asked_at:%H:%M:%S} UTC. {done} of {len(todo)} steps are done and verified, "
-        f"{len(left)} were not begun.{between}",
+        f"{len(left) - len(given_up)} were not begun.{up}{between or ' Nothing is half-way.'}",
         remedy="run the same cell (or notebook) again to go on where it stopped, or roll back.",
     )
 
@@ -228,6 +271,9 @@ def _collect(
 ) -> None:
     try:
         execution.results[key], execution.seconds[key] = future.result()
+    except Stopped:
+        execution.given_up.add(key)
+        ctx.report(f"given up {todo[key].title}: somebody asked to stop while it waited")
     except Exception as caught:  # noqa: BLE001  a fault of ours in one step must not cut the others off half-way
         error = caught if isinstance(caught, PumphouseError) else _fault(todo[key], caught)
         _note_failure(ctx, execution, todo[key], error)
@@ -250,8 +296,13 @@ def _fault(step: PlannedStep, caught: Exception) -> StepError:
     return error
 
 
-def _one(ctx: Context, keeper: Keeper, step: PlannedStep, before: StepState) -> tuple[str, float]:
+def _one(ctx: Context, keeper: Keeper, ear: Ear, step: PlannedStep, before: StepState) -> tuple[str, float]:
     """Look, intend, act, journal, verify: the life of one step; returns its result and seconds."""
+    with listening(ear.of(step.title, finishes=step.phase != "prepare" and step.server_id is not None)):
+        return _live(ctx, keeper, step, before)
+
+
+def _live(ctx: Context, keeper: Keeper, step: PlannedStep, before: StepState) -> tuple[str, float]:
     begun = time.monotonic()
     if before.state == "verified" and _still_stands(ctx, step, before):
         ctx.journal.write(ctx.run_id, ctx.plan.hash, step.key, "skipped")
@@ -293,7 +344,7 @@ def _persist(ctx: Context, step: PlannedStep, begun: float, permit: Callable[[],
             ctx.report(f"waiting  {step.title}: {cause.message} Looking in {pause_s:g} s whether it happened.")
             data = {"error": str(error), "pause_s": pause_s}
             ctx.journal.write(ctx.run_id, ctx.plan.hash, step.key, "waited", data)
-            time.sleep(pause_s)
+            pause(pause_s)
 
 
 class _Gone:
@@ -303,9 +354,12 @@ class _Gone:
         self._since, self._pause_s = time.monotonic(), DEVICE_S
 
     def wait(self, ctx: Context, step: PlannedStep, error: NodeUnreachable) -> bool:
-        """Pause; False when it took too long, or somebody asked us to stop."""
+        """Pause; False when it took too long.
+
+        :raises Stopped: when somebody asked us to stop.
+        """
         left_s = self._since + ctx.site.outage_s - time.monotonic()
-        if left_s <= 0 or pending_stop(ctx.journal, ctx.run_id, ctx.plan.hash) is not None:
+        if left_s <= 0:
             return False
         pause_s = min(self._pause_s, left_s)
         self._pause_s = min(2 * self._pause_s, DEVICE_MOST_S)
@@ -314,7 +368,7 @@ class _Gone:
         )
         data = {"error": str(error), "pause_s": pause_s}
         ctx.journal.write(ctx.run_id, ctx.plan.hash, step.key, "waited", data)
-        time.sleep(pause_s)
+        pause(pause_s)
         return True
 
 
@@ -328,26 +382,45 @@ def _owned(step: PlannedStep) -> list[str]:
     return [f"{word}:{name}" for word, name in found if name]
 
 
-def _lease_s(ctx: Context) -> float:
-    return max(LEASE_S, 3 * ctx.site.action_timeout_s)
+def lease_s(site: Site) -> float:
+    """Seconds that a claim lasts without renewal."""
+    return max(LEASE_S, 3 * site.action_timeout_s)
+
+
+def claim_names(plan: Plan) -> Callable[[str], str]:
+    """Tells of a claim's key in words what it is on."""
+    servers = {server.id: f"server {server.name}" for server in plan.servers}
+    titles = {step.key: step.title for step in plan.steps}
+
+    def named(key: str) -> str:
+        word, _, name = key.partition(":")
+        known = {"server": servers, "step": titles}.get(word, {})
+        return known.get(name, f"{word} {name}")
+
+    return named
 
 
 def _claim(ctx: Context, step: PlannedStep) -> None:
     """Take the step's server, node or host, or the shared object, which another plan may be making at this moment."""
-    lease_s = _lease_s(ctx)
+    lasts_s = lease_s(ctx.site)
     if step.node and ctx.site.hardware.fuel is not None:
-        lease_s = max(lease_s, 1.5 * ctx.site.hardware.fuel.task_timeout_s)
-    keys = _owned(step)
+        lasts_s = max(lasts_s, 1.5 * ctx.site.hardware.fuel.task_timeout_s)
+    keys, named = _owned(step), claim_names(ctx.plan)
     end = time.monotonic() + (0.0 if keys else SHARED_WAIT_S)
     while True:
         try:
             ctx.journal.claim(
-                ctx.run_id, keys or [_shared_key(step)], holder=holder(), lease_s=lease_s, is_gone=is_gone
+                ctx.run_id,
+                keys or [_shared_key(step)],
+                holder=holder(),
+                lease_s=lasts_s,
+                is_gone=is_gone,
+                named=named,
             )
         except ClaimHeld:
             if time.monotonic() >= end:
                 raise
-            time.sleep(0.5)
+            pause(0.5)
         else:
             return
 
@@ -358,7 +431,7 @@ def _do(ctx: Context, step: PlannedStep, begun: float, permit: Callable[[], None
     primitive = STEPS[step.kind]
     write = ctx.journal.write
     outcome: Mapping[str, Any] | None = primitive.look(ctx, step)
-    verb, requests = "in place", Requests()
+    told, requests = f"in place {step.title}", Requests()
     if outcome is None:
         before = ctx.journal.step_state(ctx.plan.hash, step.key).ours or ctx.journal.made_by_us(step.key)
         write(ctx.run_id, ctx.plan.hash, step.key, "intent", {"absent": True, **primitive.before(ctx, step)})
@@ -369,7 +442,7 @@ def _do(ctx: Context, step: PlannedStep, begun: float, permit: Callable[[], None
                 if not before and _did_nothing(error, requests):
                     write(ctx.run_id, ctx.plan.hash, step.key, "refused")
                 raise
-        verb = "done"
+        told = primitive.told(step, outcome)
     mapping = None
     if primitive.maps is not None:
         mapping = (primitive.maps, step.params["source_id"], str(outcome["id"]))
@@ -378,7 +451,7 @@ def _do(ctx: Context, step: PlannedStep, begun: float, permit: Callable[[], None
     evidence = primitive.verify(ctx, step, outcome)
     write(ctx.run_id, ctx.plan.hash, step.key, "verified", {"evidence": dict(evidence)})
     seconds = time.monotonic() - begun
-    ctx.report(f"{verb:8} {step.title} ({seconds:.1f} s)")
+    ctx.report(f"{told} ({seconds:.1f} s)")
     return seconds
 
 
@@ -417,7 +490,11 @@ def _still_stands(ctx: Context, step: PlannedStep, before: StepState) -> bool:
 
 
 def _check_outside_needs(
-    ctx: Context, waiting: Mapping[str, PlannedStep], todo: Mapping[str, PlannedStep], states: Mapping[str, StepState]
+    ctx: Context,
+    ear: Ear,
+    waiting: Mapping[str, PlannedStep],
+    todo: Mapping[str, PlannedStep],
+    states: Mapping[str, StepState],
 ) -> None:
     """:raises StepError: when a step needs one that is neither here nor verified; what is under way is waited for."""
     end = time.monotonic() + SHARED_WAIT_S
@@ -434,10 +511,14 @@ def _check_outside_needs(
         under_way = all(states.get(need, StepState()).state in ("intent", "done") for need in unmet)
         if not under_way or time.monotonic() > end:
             break
+        stop = ear.asked()
+        if stop is not None and stop.kind is StopKind.NOW:
+            return  # nothing of it begins
         time.sleep(0.5)
         states = ctx.journal.step_states(ctx.plan.hash)
     need, step = next(iter(unmet.items()))
+    titles = {known.key: known.title for known in ctx.plan.steps}
     raise StepError(
-        f"{step.title} needs {len(unmet)} step(s) that are not done and verified yet, first: {need}.",
-        remedy="run the earlier cells of the notebook first (prepare, then cut over).",
+        f"{step.title} needs {len(unmet)} step(s) that are not done and verified yet, first: {titles.get(need, need)}.",
+        remedy="run the action cells above this one first, in their order.",
     )

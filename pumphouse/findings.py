@@ -56,6 +56,11 @@ ACCEPTABLE = frozenset(
     {
         "database-unusable",
         "disk-lost",
+        "no-canary-yet",
+        "no-environment-yet",
+        "no-fuel-yet",
+        "no-template-yet",
+        "template-larger",
         "image-format",
         "ipv6-not-carried",
         "keypair-unknown",
@@ -66,6 +71,7 @@ ACCEPTABLE = frozenset(
         "rules-unresolved",
         "server-stuck",
         "state-not-kept",
+        "stopped-by-us",
         "user-data-damaged",
         "user-exists",
     }

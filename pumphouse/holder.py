@@ -8,6 +8,8 @@ import re
 import socket
 from pathlib import Path
 
+_HOLDER = re.compile(r"(.+)@(.+) pid (\d+) started (\S+) in (\S+)")
+
 
 def holder() -> str:
     """Who we are. The process's start time keeps a reused process id apart."""
@@ -15,12 +17,18 @@ def holder() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()} pid {pid} started {_started(pid)} in {_namespace()}"
 
 
+def holder_words(other: str) -> str:
+    """A holder for people: who on which machine, and the process; anything else as it is."""
+    match = _HOLDER.fullmatch(other)
+    return other if match is None else f"{match[1]} on {match[2]} (pid {match[3]})"
+
+
 def is_gone(other: str) -> bool:
     """Whether that holder was a process of this machine that has ended; False where we cannot know."""
-    match = re.fullmatch(r".+@(.+) pid (\d+) started (\S+) in (\S+)", other)
-    if match is None or (match[1], match[4]) != (socket.gethostname(), _namespace()):
+    match = _HOLDER.fullmatch(other)
+    if match is None or (match[2], match[5]) != (socket.gethostname(), _namespace()):
         return False
-    return _started(int(match[2])) != match[3]
+    return _started(int(match[3])) != match[4]
 
 
 def _namespace() -> str:

@@ -24,6 +24,7 @@ class Keeper:
     a moment ago, by asking the journal where not.
 
     :param report: takes one line per event.
+    :param named: tells of a claim's key in words what it is on.
     :param wall: seconds since 1970, as the machine's clock has them.
     :param steady: seconds, ever growing, whatever is done to the clock; stands still while the machine sleeps.
     """
@@ -35,11 +36,12 @@ class Keeper:
         *,
         lease_s: float,
         report: Callable[[str], None],
+        named: Callable[[str], str] = str,
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
         tick_s: float = TICK_S,
     ) -> None:
-        self._journal, self._run_id, self._report = journal, run_id, report
+        self._journal, self._run_id, self._report, self._named = journal, run_id, report, named
         self.lease_s = lease_s
         self._wall, self._steady, self._tick_s = wall, steady, tick_s
         self._keys: set[str] = set()
@@ -90,8 +92,8 @@ class Keeper:
                 self._noted(expected, asked, held)
         if lost:
             raise ClaimHeld(
-                f"{', '.join(lost)}: the claim of run {self._run_id} ended while this process slept, and another run "
-                f"took it over.",
+                f"{', '.join(map(self._named, lost))}: the claim of run {self._run_id} ended while this process slept, "
+                f"and another run took it over.",
                 remedy="`pumphouse journal` shows which; wait for it to end, then run the same notebook again.",
             )
 
@@ -129,7 +131,7 @@ class Keeper:
         self._prolonged = asked
         gone = (expected & self._keys) - held
         for key in sorted(gone - self._lost):
-            self._report(f"LOST     the claim on {key}: another run took it over while this process slept")
+            self._report(f"LOST     the claim on {self._named(key)}: another run took it over while this process slept")
         self._lost |= gone
 
     def _run(self) -> None:

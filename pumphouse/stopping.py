@@ -6,12 +6,13 @@ share. It is meant for one run and one plan, and is spent when that run has stop
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pumphouse.errors import JournalError
+from pumphouse.errors import JournalError, Stopped
 from pumphouse.journal import Event, Journal
 from pumphouse.journal.store import SCOPE_KEY
 
@@ -21,7 +22,11 @@ _ASKED, _STOPPED = "stop-asked", "stopped"
 
 
 class StopKind(StrEnum):
-    """How to stop. A step under way always ends and journals its outcome: nothing is cut off half-way."""
+    """How to stop. A step under way ends and journals its outcome: nothing is cut off half-way.
+
+    But where it only waits for a cloud, a device or another run that is not there, that wait is given up; the step is
+    left as one that was begun, and is looked at and gone on with when the plan is carried out again.
+    """
 
     #: Servers (nodes, hosts) that are begun are finished; no other one is begun.
     AFTER_SERVER = "after-server"
@@ -79,3 +84,53 @@ def was_stopped(events: Iterable[Event]) -> bool:
         if event.step_key in (STOP_KEY, SCOPE_KEY):
             last = event.event
     return last == _STOPPED
+
+
+class Ear:
+    """Hears for the steps of one execution whether somebody asked it to stop (see :mod:`pumphouse.pausing`)."""
+
+    def __init__(self, journal: Journal, run_id: str, plan_hash: str) -> None:
+        self._journal, self._run_id, self._plan_hash = journal, run_id, plan_hash
+        self._over = threading.Event()
+
+    def end(self) -> None:
+        """That this process is to end: no wait is wanted any more."""
+        self._over.set()
+
+    def ended(self) -> bool:
+        """Whether :meth:`end` was called."""
+        return self._over.is_set()
+
+    def asked(self) -> StopRequest | None:
+        """What somebody asked for (read only)."""
+        return pending_stop(self._journal, self._run_id, self._plan_hash)
+
+    def of(self, title: str, *, finishes: bool) -> Hearer:
+        """The listener of one step.
+
+        :param finishes: its server is begun, and is finished when the run is to stop after such servers.
+        """
+        return Hearer(self, title, finishes)
+
+
+@dataclass(frozen=True)
+class Hearer:
+    """Listens for one step."""
+
+    ear: Ear
+    title: str
+    finishes: bool
+
+    def ended(self) -> bool:
+        """Whether this process is to end."""
+        return self.ear.ended()
+
+    def require_going_on(self) -> None:
+        """:raises Stopped: when the process is to end, or somebody asked the run to stop and means this step, too."""
+        request = None if self.ended() else self.ear.asked()
+        meant = request is not None and (request.kind is StopKind.NOW or not self.finishes)
+        if self.ended() or meant:
+            raise Stopped(
+                f"{self.title}: given up while it waited; what it had begun is in the journal.",
+                remedy="carry the plan out again: it is looked at first, then gone on with.",
+            )

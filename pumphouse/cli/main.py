@@ -15,20 +15,17 @@ import click
 from pumphouse.approval import approve
 from pumphouse.checks.releases import describe
 from pumphouse.cli.init import desk_command, init_command, stop_command
-from pumphouse.errors import PlanError
+from pumphouse.cli.plans import find_plan, plans_command, show_command
 from pumphouse.findings import SEVERITIES, Finding, blocking
 from pumphouse.inventory import BUILDERS
 from pumphouse.journal import Journal, StepState
-from pumphouse.journal.engine import safe_url
 from pumphouse.plan.model import Plan
 from pumphouse.runner.cli import lint_command, run_command
 from pumphouse.runner.options import json_option, one_paragraph, print_findings, site_option
 from pumphouse.runner.records_cli import records_group
 from pumphouse.session import begin, make_report
-from pumphouse.site import Site, load_site
+from pumphouse.site import load_site
 
-#: Digits of a plan's hash that an approval must name at least.
-HASH_DIGITS = 6
 #: Entry points that bring commands.
 _BROUGHT = "pumphouse.commands"
 
@@ -106,11 +103,12 @@ def check_command(site_file: str, as_json: bool) -> None:
     """
     with begin(site_file, notebook="pumphouse check", report=_quiet, notice=_to_stderr) as run:
         findings = run.check()
+        nodes = bool(run.site.hardware.nodes)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         print_findings(findings)
-        _print_verdict(findings)
+        _print_verdict(findings, nodes=nodes)
     sys.exit(1 if blocking(findings) else 0)
 
 
@@ -137,7 +135,7 @@ def approve_command(
     """
     site = load_site(site_file)
     with closing(Journal.open(site.journal_url)) as journal:
-        plan = _plan(journal, plan_hash, site)
+        plan = find_plan(journal, plan_hash, site)
         state = journal.plan_state(plan.hash)
     folder, by = site.work_dir / "approvals", by or getpass.getuser()
     path = approve(plan, folder, by=by, reason=reason, ticket=ticket, second=second, state=state, replace=replace)
@@ -217,35 +215,13 @@ def _run_row(journal: Journal, run_id: str) -> dict[str, object]:
     }
 
 
-def _plan(journal: Journal, start: str, site: Site) -> Plan:
-    if len(start) < HASH_DIGITS:
-        raise PlanError(
-            f"{start!r} is too short for a plan's hash: it takes at least {HASH_DIGITS} digits.",
-            remedy="copy the hash that the plan cell shows.",
-        )
-    found = [plan for plan in map(Plan.from_document, journal.plan_documents()) if plan.hash.startswith(start)]
-    where = f"journal {safe_url(site.journal_url)}"
-    if not found:
-        raise PlanError(
-            f"No plan of site {site.name} has a hash that begins with {start!r} ({where}).",
-            remedy="name the plan's own site with --site; `pumphouse journal` lists the plans of a site.",
-        )
-    if len(found) > 1:
-        hashes = ", ".join(plan.hash for plan in found)
-        raise PlanError(
-            f"{len(found)} plans of site {site.name} have a hash that begins with {start!r}: {hashes} ({where}).",
-            remedy="give more digits of the one that is meant.",
-        )
-    return found[0]
-
-
-def _print_verdict(findings: tuple[Finding, ...]) -> None:
+def _print_verdict(findings: tuple[Finding, ...], *, nodes: bool) -> None:
     """What it comes to, below the findings: where a terminal shows the end of a long list."""
     blocked, warned, told = (sum(one.severity == word for one in findings) for word in SEVERITIES)
     if not findings:
-        click.echo("Nothing found: the site is fit for a migration.")
+        click.echo(f"Nothing found: the site is fit for a migration. {_way_on(nodes)}")
         return
-    colour, next_ = "green", "nothing blocks: go on with notebooks/02-check.ipynb."
+    colour, next_ = "green", f"nothing blocks. {_way_on(nodes)}"
     if blocked:
         first = next(one for one in findings if one.severity == "block")
         colour, next_ = "red", f"mend what blocks ({first.object} [{first.code}] above is the first), then check again."
@@ -253,6 +229,12 @@ def _print_verdict(findings: tuple[Finding, ...]) -> None:
     counted = (("block", blocked), ("warn", warned), ("inform", told))
     counts = ", ".join(f"{count} {word}{'s' if count == 1 else ''}" for word, count in counted)
     click.echo(f"{click.style(counts, fg=colour, bold=True)}: {next_}")
+
+
+def _way_on(nodes: bool) -> str:
+    servers = "Go on with notebooks/02-check.ipynb (plan a move of servers)"
+    hosts = ", or notebooks/06-acquire-nodes.ipynb (empty a host, take its node)" if nodes else ""
+    return f"{servers}{hosts}."
 
 
 def _to_stderr(line: str) -> None:
@@ -264,7 +246,7 @@ def _quiet(_line: str) -> None:
     """Progress that nobody asked for."""
 
 
-for _command in (init_command, desk_command, stop_command):
+for _command in (init_command, desk_command, stop_command, plans_command, show_command):
     main.add_command(_command)
 main.add_command(run_command)
 main.add_command(records_group)

@@ -423,6 +423,11 @@ class Cloud(ABC):
     def project_id(self) -> str:
         """Id of the project we are scoped to."""
 
+    @property
+    def clock_ahead_s(self) -> float | None:
+        """Seconds by which its clock was ahead of this machine's when it answered last; None: it did not tell."""
+        return None
+
     def expect_end(self) -> None:  # noqa: B027  a cloud that is never waited for has nothing to forget
         """Wait for this cloud no longer when it cannot be reached: it is being taken apart, and will not come back."""
 

@@ -157,6 +157,11 @@ class OpenStackCloud(Cloud):
         return self._project_id or self._wire.access().project_id or ""
 
     @property
+    def clock_ahead_s(self) -> float | None:
+        """See :class:`Cloud`."""
+        return self._wire.ahead_s
+
+    @property
     def compute_url(self) -> str:
         """Nova's address, from the catalog or clouds.yaml."""
         return required(self._wire, "compute")

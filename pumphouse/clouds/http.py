@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import requests
@@ -17,6 +18,7 @@ from keystoneauth1 import exceptions as ksa
 from keystoneauth1.access import AccessInfo
 from keystoneauth1.session import Session
 
+from pumphouse import pausing
 from pumphouse.clouds.failures import cause_of, first_line, hopeless, never_sent, timed_out, unresolved
 from pumphouse.clouds.faults import api_error, fault_text, request_id, retry_after_s
 from pumphouse.clouds.parse import Doc, decode, root_of
@@ -115,6 +117,7 @@ class Wire:
     :param notice: told, in a sentence, when a call waits or is repeated.
 
     ``outage_s`` is set once the cloud has answered: for how long calls wait, altogether, for one that is gone.
+    ``ahead_s``: by how much the cloud's clock is ahead of this machine's, as its last answer told (RFC 9110, ``Date``).
     """
 
     def __init__(
@@ -142,6 +145,7 @@ class Wire:
         self.secrets = secrets
         self.session = session
         self.outage_s = 0.0
+        self.ahead_s: float | None = None
         self.notice: Notice = notice or _log.warning
         self.sleep = sleep
         self._queue = Queue()
@@ -303,6 +307,7 @@ class Wire:
             note(service, method, status=None)
             raise self._foreign(error, url, doing, service) from error
         self._local.request_id = request_id(response.headers)
+        self.ahead_s = _ahead_s(response.headers, self.ahead_s)
         note(service, method, status=response.status_code, request_id=self._local.request_id)
         self.secrets.add(response.request.headers.get("X-Auth-Token"))
         if response.status_code >= 300 and response.status_code not in accept:
@@ -363,7 +368,7 @@ class Wire:
             if not isinstance(error, RateLimited):
                 if error is not None and gone(error):
                     gone_s += told_s + (self.timeout_s if timed_out(error) else 0.0)
-                self.sleep(told_s)
+                pausing.pause(told_s, sleep=self.sleep)
                 return
             with self._queue.place(error.interval_s or told_s) as before_us_s:
                 pause_s = told_s + before_us_s
@@ -371,7 +376,7 @@ class Wire:
                 self.notice(
                     f"Cloud '{self.cloud}' {RATE_WORDS}: waiting {pause_s:.0f} s before we {doing} ({error.reason})."
                 )
-                self.sleep(pause_s)
+                pausing.pause(pause_s, sleep=self.sleep)
 
         refused: BaseException | None = None
 
@@ -504,6 +509,14 @@ class Service:
             self.call("DELETE", path, doing, repeatable=True)
         except NotFound:
             return
+
+
+def _ahead_s(headers: Mapping[str, str], known: float | None) -> float | None:
+    """By how much an answer's date is ahead of now; what was known before where it has none."""
+    try:
+        return parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return known
 
 
 def chunks_of(response: requests.Response, chunk_bytes: int) -> Iterator[bytes]:

@@ -115,6 +115,11 @@ class LaterCloud(Cloud):
         """Id of the project we are scoped to."""
         return self.cloud.project_id
 
+    @property
+    def clock_ahead_s(self) -> float | None:
+        """See :class:`Cloud`."""
+        return self.cloud.clock_ahead_s
+
     def as_user(self, *, user_id: str, password: str, project_id: str) -> Cloud:
         """The same cloud as another user."""
         return self.cloud.as_user(user_id=user_id, password=password, project_id=project_id)

@@ -170,7 +170,9 @@ class Neutron(Networking):
         """Remove a router's interfaces and gateway, then the router."""
 
     @abstractmethod
-    def list_ports(self, *, network_id: str | None = None, server_id: str | None = None) -> list[Port]:
+    def list_ports(
+        self, *, network_id: str | None = None, server_id: str | None = None, name: str | None = None
+    ) -> list[Port]:
         """Ports of all projects (read only)."""
 
     @abstractmethod

@@ -94,11 +94,14 @@ class NeutronNetworking(Neutron):
         """Take a router apart and delete it."""
         self._routers.delete(router_id)
 
-    def list_ports(self, *, network_id: str | None = None, server_id: str | None = None) -> list[Port]:
+    def list_ports(
+        self, *, network_id: str | None = None, server_id: str | None = None, name: str | None = None
+    ) -> list[Port]:
         """Ports of all projects (read only)."""
-        filters = {"network_id": network_id, "device_id": server_id}
+        filters = {"network_id": network_id, "device_id": server_id, "name": name}
         wanted = {key: value for key, value in filters.items() if value is not None}
         ports = [port_of(doc) for doc in list_all(self._api, "ports", **wanted)]
+        ports = [one for one in ports if name in (None, one.name)]
         return [one for one in ports if network_id in (None, one.network_id) and server_id in (None, one.server_id)]
 
     def find_port(self, network_id: str, address: str) -> Port | None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import DBAPIError
 
+from pumphouse.pausing import linger
+
 #: Seconds between two tries.
 POLL_S = 2.0
 #: Seconds between two lines that tell of the same outage.
@@ -65,7 +67,9 @@ class Outage:
         self._told = 0.0
 
     def wait(self, where: str, why: str) -> bool:
-        """Pause before another try; False when it has lasted for too long, and at once from then on."""
+        """Pause before another try; False when it has lasted for too long, and at once from then on; and when this
+        process is to end.
+        """
         with self._lock:
             now = self._steady()
             if self._since is None:
@@ -78,8 +82,7 @@ class Outage:
                 self._notice(
                     f"waiting  journal {where} is gone ({why}); nothing new is begun. Trying for {left_s:.0f} s more."
                 )
-        self._sleep(min(POLL_S, left_s))
-        return True
+        return linger(min(POLL_S, left_s), sleep=self._sleep)
 
     def over(self) -> None:
         """That the database answers."""

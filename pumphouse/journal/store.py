@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pumphouse.errors import ClaimHeld, JournalError
+from pumphouse.holder import holder_words
 from pumphouse.journal import schema
 from pumphouse.journal.engine import begin_writing, now_of, open_engine, safe_url
 from pumphouse.journal.outage import Outage, passing
@@ -23,6 +24,8 @@ Result = TypeVar("Result")
 #: Step events, in the order in which a step that goes well has them. ``skipped``: verified by an earlier run.
 #: ``refused``: the service said that it did nothing, so that what is found there later is somebody else's.
 STEP_EVENTS = ("intent", "refused", "done", "verified", "failed", "skipped", "undo-intent", "undone")
+#: Those of a run that set out to change something by the step, whatever it finds in place when it is asked again.
+_ACTED = ("intent", "done", "verified", "undo-intent", "undone")
 #: Key of the event that says which steps a run set out to do.
 SCOPE_KEY = "@scope"
 
@@ -56,6 +59,15 @@ class Event:
     event: str
     at: datetime
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who holds what: a run, its process (see :mod:`pumphouse.holder`), and the seconds that its lease still lasts."""
+
+    run_id: str
+    holder: str
+    left_s: float
 
 
 #: Keys of what shared steps note before they act and when they are done; see :meth:`Journal.made_with`.
@@ -187,24 +199,27 @@ class Journal:
 
         ``failed`` when a step failed and did not succeed later in the run; ``incomplete`` when a step that the
         run set out to do has no verified outcome; ``nothing-to-do`` when it set out to do steps and all were in
-        place; else ``succeeded`` (also for runs that only read).
+        place before it; else ``succeeded`` (also for runs that only read).
 
         :raises JournalError: when there is no such run: it may be another journal's.
         """
         self.get_run(run_id)
         last: dict[tuple[str, str], str] = {}
         scope: set[tuple[str, str]] = set()
+        acted = False
         for event in self.events(run_id=run_id):
             if event.step_key == SCOPE_KEY:
                 scope.update((event.plan_hash, key) for key in event.data["steps"])
             elif event.event in STEP_EVENTS:
                 last[event.plan_hash, event.step_key] = event.event
+                acted = acted or event.event in _ACTED
         if "failed" in last.values():
             return "failed"
         good = {"verified", "skipped", "undone"}
         if any(last.get(key) not in good for key in scope | last.keys()):
             return "incomplete"
-        if scope and all(last[key] == "skipped" for key in scope):
+        # a cell that is run twice finds in place what this very run did: that is no run that changed nothing
+        if scope and not acted and all(last[key] == "skipped" for key in scope):
             return "nothing-to-do"
         return "succeeded"
 
@@ -392,11 +407,13 @@ class Journal:
         holder: str,
         lease_s: float,
         is_gone: Callable[[str], bool] = lambda _holder: False,
+        named: Callable[[str], str] = str,
     ) -> None:
         """Take or renew claims, all or none.
 
         :param holder: who we are; the same holder may take a claim over from an earlier run of its own.
         :param is_gone: tells of a holder whether it is known to be dead, so that its lease need not be waited for.
+        :param named: tells of a key in words what it is on.
         :raises ClaimHeld: when another run holds one whose lease has not ended, naming object and holder.
         """
         wanted = sorted(keys)
@@ -409,9 +426,10 @@ class Journal:
                 mine = row is not None and (row.run_id == run_id or row.holder == holder)
                 if row is not None and not mine and row.lease_until > now and not is_gone(row.holder):
                     raise ClaimHeld(
-                        f"{key} is being worked on by {row.holder} (run {row.run_id}); "
+                        f"{named(key)} is being worked on by {holder_words(row.holder)} (run {row.run_id}); "
                         f"its lease ends in {int(row.lease_until - now) + 1} s.",
-                        remedy="wait for that run to end; if it died, its claim is free when the lease ends.",
+                        remedy="wait for that run to end (in an open notebook: run its last cell, or shut its kernel "
+                        "down); if it died, its claim is free when the lease ends.",
                     )
                 db.execute(schema.claims.delete().where(where))
                 db.execute(
@@ -421,6 +439,16 @@ class Journal:
                 )
 
         self._write(take)
+
+    def claim_on(self, key: str) -> Claim | None:
+        """Who holds the claim on an object, if its lease has not ended (read only); by the database's own clock."""
+
+        def look(db: Connection, _again: bool) -> Claim | None:
+            row = db.execute(sa.select(schema.claims).where(schema.claims.c.object_key == key)).first()
+            left_s = row.lease_until - now_of(db) if row is not None else 0.0
+            return Claim(row.run_id, row.holder, left_s) if row is not None and left_s > 0 else None
+
+        return self._write(look)
 
     def renew(self, run_id: str, *, lease_s: float, wait: bool = True) -> frozenset[str]:
         """Prolong all claims of a run; returns the keys that it still holds.

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from pumphouse.lab import process
+from pumphouse.lab.server import LabOptions
 from pumphouse.notebook.desk import jupyter_command, lay_out, where_to_look
 from pumphouse.site import SITE_VARIABLE
 
@@ -14,8 +15,11 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def prepare(directory: Path) -> tuple[Path, dict[str, str]]:
-    """Start the site if need be and lay out the work folder; returns it with the environment for JupyterLab."""
-    info = process.up(directory)
+    """Start the site if need be and lay out the work folder; returns it with the environment for JupyterLab.
+
+    It has hardware, so that every notebook of the folder has something to work on.
+    """
+    info = process.up(directory, LabOptions(hardware=True))
     return lay_out(info.directory, _ROOT / "notebooks", info.site_file)
 
 

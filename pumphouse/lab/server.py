@@ -16,6 +16,7 @@ from aiohttp import web
 
 from pumphouse.lab import database, parts, populate, siteblock, sitefiles, source
 from pumphouse.lab.control import Control
+from pumphouse.lab.hardware.furnish import furnish
 from pumphouse.lab.hardware.wiring import put_together, show_faces
 from pumphouse.lab.newcloud import NewCloud, start_current, start_older
 from pumphouse.lab.process import start_stamp
@@ -132,6 +133,8 @@ async def _start(
     logins: dict[str, Any] = {}
     if options.hardware or options.destination == "fuel":
         hardware, logins = await show_faces(wiring, control_url=control_url, token=token)
+    if options.hardware and new is not None and options.destination == "neutron":
+        await furnish(new, world)
     pools = {populate.POOL: populate.POOL if options.destination == "nova-network" else "public"}
     owners = {name: f"old-{name}" for name in populate.user_names(plain=plain)}
     databases = {"source": {"keystone": old_databases.keystone, "nova": old_databases.nova}}

@@ -69,6 +69,19 @@ class PortState:
     trunk: bool = False
 
 
+@dataclass(frozen=True)
+class LearnedMacs:
+    """The MAC addresses from which a switch has heard frames at a port, lower case with colons, sorted.
+
+    ``untold``: why it cannot be told; no address then means nothing. Without it, none means that nobody spoke there
+    lately (a switch forgets after some minutes, five as shipped, and at once when the link goes down).
+    """
+
+    port: str
+    macs: tuple[str, ...] = ()
+    untold: str = ""
+
+
 @runtime_checkable
 class Switch(Protocol):
     """A switch whose access ports we move between VLANs.
@@ -98,6 +111,12 @@ class Switch(Protocol):
 
     def ports(self, ports: Iterable[str]) -> tuple[PortState, ...]:
         """Several ports, in one conversation where the driver can (read only)."""
+
+    def macs(self, port: str) -> LearnedMacs:
+        """Who is heard at a port (read only); a switch that cannot tell says so.
+
+        :raises NodeRefused: when the switch has no such port.
+        """
 
     def close(self) -> None:
         """Log out; safe to call twice."""

@@ -20,13 +20,14 @@ from pumphouse.nodes.spec import Hardware
 from pumphouse.notebook.grid import PickerView
 from pumphouse.notebook.html import WARN, Cell, Column, Display, heading, joined, render
 from pumphouse.notebook.lineup import Lineup
-from pumphouse.notebook.resume import ORDER, BegunOrder, begun_order
+from pumphouse.notebook.resume import BegunOrder, begun_order
 from pumphouse.notebook.sheets import Sheet, sheet_of_hosts, sheet_of_nodes
 from pumphouse.notebook.widgets import Twin, caption, words_button
 from pumphouse.order import Order
 from pumphouse.session import Run
 from pumphouse.session.hosts import HostState
 from pumphouse.session.rack import NodeState
+from pumphouse.session.story import ORDER
 
 #: Obstacles that are told in whole sentences; the grid has the codes of all.
 _SENTENCES = 4
@@ -203,8 +204,9 @@ class OrderPicker:
         if not self._names:
             raise SelectionError(
                 f"No {self._sheet.noun} is chosen.",
-                remedy=f"choose {'one' if self._rules.single else 'some'} in the picker above, or set the notebook's "
-                "parameter.",
+                remedy=f"choose {'one' if self._rules.single else 'some'} in the picker above; or name "
+                f"{'it' if self._rules.single else 'them'} with the notebook's parameter "
+                f"({'node' if self._rules.single else self._things}).",
             )
         return Order.of(self._things, self._names)
 
@@ -352,7 +354,8 @@ def _count(number: int, noun: str) -> str:
 def keep_order(picker: OrderPicker, run: Run, *, parameter: str = "") -> Display:
     """Write the chosen order to its canonical file, and show how a runbook gets it (changes no cloud).
 
-    Nothing is written where nothing is chosen and the picker says what that means.
+    Nothing is written where nothing is chosen and the picker says what that means. A choice of one is no order: it is
+    shown, and the journal knows it.
 
     :param parameter: the list that takes it; by default ``hosts`` or ``nodes``, whichever they are.
     :raises SelectionError: nothing is chosen, and that means nothing; or the file cannot be written.
@@ -360,13 +363,13 @@ def keep_order(picker: OrderPicker, run: Run, *, parameter: str = "") -> Display
     if not picker.names and picker.none:
         return heading(f"{picker.title}: none is chosen: {picker.none}")
     order = picker.value
-    file = run.keep(order)
-    run.journal.write(
-        run.id, "", ORDER, "chosen", {"title": picker.title, "things": order.things, "names": order.names}
-    )
-    rows = [[Cell(str(place)), Cell(name, strong=True)] for place, name in enumerate(order.names, 1)]
-    note = f"Kept in {file}"
+    chosen: dict[str, Any] = {"title": picker.title, "things": order.things, "names": order.names}
+    note = ""
     if not picker.single:
-        note += f"; for a runbook or notebook: -p {parameter or order.things}=@{file}"
+        file, name = run.keep(order), parameter or order.things
+        chosen |= {"file": file.name, "parameter": name}
+        note = f"Kept in {file}; for a runbook or notebook: -p {name}=@{file}"
+    run.journal.write(run.id, "", ORDER, "chosen", chosen)
+    rows = [[Cell(str(place)), Cell(name, strong=True)] for place, name in enumerate(order.names, 1)]
     columns = [Column("#", kind="number"), Column(order.things[:-1])]
     return render(f"{picker.title}: {_count(len(order), order.things[:-1])}", columns, rows, note)

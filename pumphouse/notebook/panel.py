@@ -21,7 +21,7 @@ from pumphouse.journal import Journal, RunRow
 from pumphouse.journal.store import SCOPE_KEY
 from pumphouse.notebook.cells import cell_works_on
 from pumphouse.notebook.html import Column, Display, render
-from pumphouse.notebook.progress import BUTTONS, SURE, Following, cost_of_stopping, may_ask
+from pumphouse.notebook.progress import SURE, Following, buttons, cost_of_stopping, may_ask
 from pumphouse.notebook.tree import OwnKeys
 from pumphouse.notebook.widgets import Twin, attention, caption, heard_at_once, words_button
 from pumphouse.plan.model import Plan
@@ -44,8 +44,9 @@ class Panel:
         self._sure = False
         self.bar = widgets.IntProgress(0, 0, 1, layout=widgets.Layout(width="auto", height="12px"))
         self.table = widgets.HTML()
-        self.after_button = words_button(*BUTTONS[StopKind.AFTER_SERVER])
-        self.abort_button = words_button(*BUTTONS[StopKind.NOW])
+        self._words = buttons(self.look())
+        self.after_button = words_button(*self._words[StopKind.AFTER_SERVER])
+        self.abort_button = words_button(*self._words[StopKind.NOW])
         for button in (self.after_button, self.abort_button):
             heard_at_once(button)
         self.said = widgets.HTML()
@@ -99,7 +100,7 @@ class Panel:
         self._ask(StopKind.NOW)
 
     def _ask(self, kind: StopKind) -> None:
-        self._sure, self.abort_button.description = False, BUTTONS[StopKind.NOW][0]
+        self._sure, self.abort_button.description = False, self._words[StopKind.NOW][0]
         try:
             words = self._following.ask(kind)
         except PumphouseError as problem:

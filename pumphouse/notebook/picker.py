@@ -25,9 +25,10 @@ from pumphouse.notebook.totals import CopiedBytes, Totals, blocked_text, finding
 from pumphouse.notebook.widgets import Twin
 from pumphouse.plan.after import cut_over_by, finalised
 from pumphouse.plan.downtime import Rates, measured_rates
-from pumphouse.plan.images import to_copy
+from pumphouse.plan.snapshot import copied_for
 from pumphouse.selection import Choice, Selection, check_probe, check_table, choose
 from pumphouse.session import Run
+from pumphouse.site import Carry
 
 #: Tells of some servers (ids) in words how long each will be down; None where nobody knows yet.
 Forecast = Callable[[Sequence[str]], str | None]
@@ -87,7 +88,10 @@ def select(
     begun = begun_before(run, servers, probe) if run is not None and chosen is None else None
     if forecast is None and run is not None:
         forecast = _from_journal(measured_rates(run.journal))
-    copied = partial(to_copy, inventory.source, inventory.destination) if isinstance(inventory, Inventory) else None
+    copied = None
+    if isinstance(inventory, Inventory):
+        carry = run.site.carry if run is not None else Carry()
+        copied = partial(copied_for, inventory.source, inventory.destination, carry)
     marks = _moved(run) if run is not None else {}
     return Picker(
         servers, chosen, probe=probe, findings=findings, begun=begun, forecast=forecast, copied=copied, marks=marks
@@ -156,7 +160,8 @@ class Picker:
         if not self._chosen:
             raise SelectionError(
                 "No server is chosen.",
-                remedy="choose servers in the picker above, or set the notebook's selection parameters.",
+                remedy="choose servers in the picker above; or name them with the notebook's parameters (projects, "
+                "servers, ids, hosts, query), or a selection_file.",
             )
         ids = tuple(sorted(self._chosen))
         return Selection(ids, Choice(ids=ids), self._probe)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from pumphouse.approval import account
 from pumphouse.journal import Journal
-from pumphouse.notebook.html import BAD, BUSY, GOOD, OFF, WARN, Cell, Column, Display, Tone, render
+from pumphouse.notebook.html import BAD, BUSY, GOOD, OFF, WARN, Cell, Column, Display, Tone, heading, render
 from pumphouse.plan.model import Plan
 from pumphouse.session.standing import Follower, ServerStanding, Standing
 from pumphouse.steps.progress import duration_text, size_text
@@ -21,6 +21,11 @@ ROWS = 30
 BUTTONS = {
     StopKind.AFTER_SERVER: ("Stop after these servers", "Servers that are begun are finished; no other begins"),
     StopKind.NOW: ("Stop now", "No further step begins; a server may stay down"),
+}
+#: The same where no server is at stake, but nodes and hosts.
+NODE_BUTTONS = {
+    StopKind.AFTER_SERVER: ("Stop after these nodes", "Nodes that are begun are finished; no other begins"),
+    StopKind.NOW: ("Stop now", "No further step begins; a node may stay on its way"),
 }
 #: What the sharper button is called when it has been pressed once.
 SURE = "Yes, stop now"
@@ -65,6 +70,8 @@ def show_standing(standing: Standing, title: str = "Progress", *, over: bool = F
     ]
     if not standing.servers:  # hardware: what is under way says more than an empty table
         columns, rows = columns[:1] + columns[-1:], [[Cell("under way", BUSY), Cell(one)] for one in standing.under_way]
+    if not rows:
+        return heading(f"{title}: {sentence(standing, over=over)}")
     hidden = max(0, len(standing.servers) - len(rows))
     note = f"… and {hidden:,} more servers." if hidden else ""
     return render(f"{title}: {sentence(standing, over=over)}", columns, rows, note)
@@ -138,6 +145,11 @@ class Following:
         return ASKED[kind]
 
 
+def buttons(standing: Standing) -> dict[StopKind, tuple[str, str]]:
+    """What the buttons are called for what is at stake, and what they do."""
+    return BUTTONS if standing.servers else NODE_BUTTONS
+
+
 def may_ask(standing: Standing, kind: StopKind) -> bool:
     """Whether asking for that stop would still change something."""
     if standing.complete:
@@ -147,6 +159,9 @@ def may_ask(standing: Standing, kind: StopKind) -> bool:
 
 def cost_of_stopping(standing: Standing) -> str:
     """What stopping now would mean, before it is done."""
-    busy = [server.name for server in standing.servers if server.state == "under way"]
+    # a server with one step is done when that ends, which is waited for
+    busy = [one.name for one in standing.servers if one.state == "under way" and one.steps > 1]
     down = f" These are half-way and may stay down: {', '.join(busy[:10])}." if busy else ""
+    if not standing.servers and standing.under_way:
+        down = f" Under way: {', '.join(standing.under_way)}."
     return f"Steps under way end, and no further step begins.{down} Press once more to do it."

@@ -14,11 +14,8 @@ from pumphouse.plan.after import moves_of
 from pumphouse.plan.model import Plan
 from pumphouse.selection import Choice, Selection
 from pumphouse.session import Run
-from pumphouse.session.story import PLAN
+from pumphouse.session.story import ORDER, PLAN
 from pumphouse.session.takeup import finished_at
-
-#: Journal key under which a picker's order is written down.
-ORDER = "@order"
 
 
 @dataclass(frozen=True)

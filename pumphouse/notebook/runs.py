@@ -30,6 +30,7 @@ _RESULT_TONES = {
     "rolled back": OFF,
     "prepared": BUSY,
 }
+_ANSWERS = {True: "yes", False: "no", None: "not asked"}
 
 
 def show_run(run: Run) -> Display:
@@ -196,6 +197,34 @@ def show_report(report: Report | None) -> Display:
     """What became of each server, with downtime beside the clouds' own times."""
     if report is None:
         return heading("Result: this notebook only reads")
+    title = f"Result: {report.verified} of {_count(report.steps, 'step')} done and verified"
+    if report.failed:
+        title += f", {report.failed} failed"
+    note = " ".join(report.left)
+    shown = _stayed(report, title, note) if report.kind == "acquire" else _carried(report, title, note)
+    return joined(shown, _objects(report)) if report.objects else shown
+
+
+def _stayed(report: Report, title: str, note: str) -> Display:
+    """What became of servers that left a host inside the source."""
+    rows = [
+        [
+            Cell(server.result, _RESULT_TONES.get(server.result, WARN)),
+            Cell(server.name, strong=True),
+            Cell(server.project),
+            Cell(server.host),
+            Cell(", ".join(server.addresses)),
+            Cell(_ANSWERS[server.answers]),
+            Cell(server.problem),
+        ]
+        for server in report.servers
+    ]
+    names = ("server", "project", "now on", "fixed IPs")
+    columns = [Column("result", kind="word"), *map(Column, names), Column("answers", kind="word"), Column("problem")]
+    return render(title, columns, rows, note=note) if rows else heading(title, note)
+
+
+def _carried(report: Report, title: str, note: str) -> Display:
     rows = [
         [
             Cell(server.result, _RESULT_TONES.get(server.result, WARN)),
@@ -206,7 +235,7 @@ def show_report(report: Report | None) -> Display:
             Cell(_seconds(server.stop_s)),
             Cell(_seconds(server.boot_s)),
             Cell(_seconds(server.downtime_s)),
-            Cell({True: "yes", False: "no", None: "not asked"}[server.answers]),
+            Cell(_ANSWERS[server.answers]),
             Cell(server.problem),
         ]
         for server in report.servers
@@ -223,12 +252,7 @@ def show_report(report: Report | None) -> Display:
         Column("answers", kind="word"),
         Column("problem"),
     ]
-    title = f"Result: {report.verified} of {_count(report.steps, 'step')} done and verified"
-    if report.failed:
-        title += f", {report.failed} failed"
-    note = " ".join(report.left)
-    shown = render(title, columns, rows, note=note) if rows or not report.objects else heading(title, note)
-    return joined(shown, _objects(report)) if report.objects else shown
+    return render(title, columns, rows, note=note) if rows or not report.objects else heading(title, note)
 
 
 def _objects(report: Report) -> Display:

@@ -7,6 +7,7 @@ from html import escape
 
 from pumphouse.nodes.spec import Hardware
 from pumphouse.notebook.html import STYLE, Display, clean, joined, one_line
+from pumphouse.notebook.html import heading as header
 from pumphouse.notebook.runs import show_nodes
 from pumphouse.session.rack import NodeState
 
@@ -35,6 +36,12 @@ def show_site(nodes: Iterable[NodeState], hardware: Hardware, *, title: str = "T
         "Dashed frame: the source's. Solid: the destination's. Dotted: Fuel's, not deployed. Dots: nobody's. The VLAN "
         "is that of the port of the NIC that boots by PXE."
     )
+    if not hardware.nodes:
+        note = (
+            "site.yaml describes no node, so there is none to acquire, transfer or take over: "
+            "its key nodes does, with BMCs and switch ports (doc/hardware.md)."
+        )
+        return header(heading, note)
     if silent:
         note += f" {silent} more were not asked about."
     html = (

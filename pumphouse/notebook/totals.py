@@ -13,7 +13,7 @@ from pumphouse.findings import Finding
 from pumphouse.notebook.display import MIB
 from pumphouse.plan.states import treatment
 
-#: Tells of images (ids) which ones are copied for servers that boot from them: id -> bytes.
+#: Tells of servers (ids) which images are copied for them: image id -> bytes.
 CopiedBytes = Callable[[Iterable[str]], Mapping[str, int]]
 
 
@@ -35,12 +35,12 @@ class Totals:
     def of(cls, servers: pd.DataFrame, copied: CopiedBytes | None = None) -> Totals:
         """The totals of these rows of a servers table.
 
-        :param copied: tells of images (ids) what is copied for them; without it the table's own images count.
+        :param copied: tells of servers (ids) what is copied for them; without it the table's own images count.
         """
         images = servers.dropna(subset=["image_id"]).drop_duplicates("image_id")
         sizes = list(images["image_size_bytes"].dropna())
         if copied is not None:
-            sizes = list(copied(map(str, images["image_id"])).values())
+            sizes = list(copied(map(str, servers.index)).values())
         return cls(
             servers=len(servers),
             vcpus=int(servers["vcpus"].sum()),

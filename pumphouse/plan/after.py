@@ -147,6 +147,7 @@ def plan_finalise(
                         "address": settle.params["address"],
                         "answered": bool(settled.outcome.get("answers")),
                         "held_until": (verified.at + timedelta(seconds=hold_s)).isoformat(),
+                        "hold_s": hold_s,
                         **({"probe": settle.params["probe"]} if "probe" in settle.params else {}),
                     },
                     server_id=server_id,
@@ -171,17 +172,21 @@ def plan_finalise(
 
 
 def plan_rollback(
-    journal: Journal, selection_digest: str, server_ids: Iterable[str]
+    journal: Journal, selection_digest: str, server_ids: Iterable[str], *, gone: Mapping[str, str] | None = None
 ) -> tuple[Plan, tuple[Finding, ...]]:
     """Plan taking moved servers back: in reverse, everything that was done and not undone (read only).
 
     What servers share (images, networks, projects …) goes only when pumphouse made it and no other move needs it.
 
+    :param gone: what :func:`pumphouse.plan.behind.gone_with` found: what was made ready for them is taken back as well.
     :raises PlanError: when none of them was moved; those that were not are left out.
     """
-    ids_asked = tuple(server_ids)
+    gone = gone or {}
+    ids_asked = (*server_ids, *gone)
     moves = moves_of(journal, ids_asked, prepared=True)
     findings = _not_moved(ids_asked, moves)
+    text = "was deleted at the source before it had a copy: what was made ready for it is taken back."
+    findings += [Finding("warn", "source-gone", f"server {name}", f"({id_}) {text}") for id_, name in gone.items()]
     chosen: list[tuple[Plan, PlannedStep]] = []
     servers, notes = [], []
     going = {move.hash: set(ids) for move, ids in moves}

@@ -140,7 +140,7 @@ def to_copy(source: Snapshot, destination: Snapshot | None, image_ids: Iterable[
     left = list(image_ids)
     while left:
         image = source.image(left.pop())
-        if image is None or image.id in seen:
+        if image is None or image.id in seen or image.status != "active":
             continue
         seen.add(image.id)
         left += [part for name in PARTS if (part := image.properties.get(name))]

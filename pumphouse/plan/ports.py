@@ -36,7 +36,7 @@ def add_port(draft: Draft, server: Server, nic: Nic, groups: list[str]) -> str |
     network = add_network(draft, nic[0], server)
     if network is None:
         return None
-    address, name = nic[0].address, port_name(server)
+    address, name = nic[0].address, port_name(server.id)
     step = draft.steps[network]
     _check_nics(draft, server, nic)
     if is_nova(draft):
@@ -181,7 +181,7 @@ def add_spare_floating_ips(draft: Draft, project: Project) -> None:
     spare = [f for f in draft.source.floating_ips if f.project_id == project.id and f.server_id is None]
     going = {server.id for server in draft.servers}
     there = {port.name for port in draft.destination.ports if port.server_id}
-    whole = all(s.id in going or port_name(s) in there for s in draft.source.servers_of(project.id))
+    whole = all(s.id in going or port_name(s.id) in there for s in draft.source.servers_of(project.id))
     for floating in spare:
         label = f"floating IP {floating.address}"
         if not whole:
@@ -248,9 +248,9 @@ def _check_taken(draft: Draft, floating: FloatingIp, project: Project, server: S
     )
 
 
-def port_name(server: Server) -> str:
-    """Name of the ports that hold a server's addresses at the destination: how we know them as ours."""
-    return f"pumphouse {server.id}"
+def port_name(server_id: str) -> str:
+    """Name of the ports that hold a source server's addresses at the destination: how we know them as ours."""
+    return f"pumphouse {server_id}"
 
 
 def port_id(server: Server, address: str) -> str:

@@ -162,7 +162,7 @@ def _check_state(draft: Draft, server: Server, image_id: str | None) -> bool:
             f"({server.id}) has volumes attached ({', '.join(server.volume_ids)}): only ephemeral servers move.",
             "detach the volumes, or leave the server out.",
         )
-    moved = [p.server_id for p in draft.destination.ports_named(port_name(server)) if p.server_id]
+    moved = [p.server_id for p in draft.destination.ports_named(port_name(server.id)) if p.server_id]
     if moved:
         draft.block(
             "already-moved",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pumphouse.inventory import Snapshot
 from pumphouse.model import Server
 from pumphouse.plan.draft import Draft
-from pumphouse.plan.images import PARTS, add_image
+from pumphouse.plan.images import PARTS, add_image, to_copy
 from pumphouse.plan.model import Note
-from pumphouse.plan.states import treatment
+from pumphouse.plan.states import root_image, treatment
+from pumphouse.site import Carry
 
 #: States of a source in which Nova makes a snapshot (``nova/compute/api.py``, the same since Grizzly). Of a shelved
 #: server there is one already, from which its copy is built.
@@ -35,9 +38,7 @@ def add_root(draft: Draft, server: Server, image_id: str | None) -> Root | None:
     :param image_id: the source's image that it would be rebuilt from.
     """
     label = f"server {server.name}"
-    project = draft.source.project(server.project_id)
-    how = draft.site.carry.way_of(server.name, server.id, project.name if project else server.project_id)
-    if how == "snapshot" and set(treatment(server.status).rests) <= set(SNAPSHOT_STATES):
+    if _goes_by_snapshot(draft.source, draft.site.carry, server):
         return _snapshot(draft, server)
     key = add_image(draft, image_id, server)
     if key is None or image_id is None:
@@ -48,6 +49,37 @@ def add_root(draft: Draft, server: Server, image_id: str | None) -> Root | None:
         text += ": root-disk changes are lost (`snapshot` under `carry` in site.yaml keeps them)"
     draft.notes.append(Note(label, text))
     return Root(image_id, (key,))
+
+
+def copied_for(
+    source: Snapshot, destination: Snapshot | None, carry: Carry, server_ids: Iterable[str]
+) -> dict[str, int]:
+    """Image id -> bytes of what a plan of these servers copies before anything stops (see :func:`to_copy`).
+
+    A disk that is carried by snapshot is copied while its server is down, and is in no plan's sum.
+    """
+    wanted: list[str] = []
+    for server_id in server_ids:
+        server = source.server(server_id)
+        if server is None:
+            continue
+        if _goes_by_snapshot(source, carry, server):
+            wanted += _parts(source, server)
+        elif (image_id := root_image(source, server)) is not None:
+            wanted.append(image_id)
+    return to_copy(source, destination, wanted)
+
+
+def _goes_by_snapshot(source: Snapshot, carry: Carry, server: Server) -> bool:
+    project = source.project(server.project_id)
+    how = carry.way_of(server.name, server.id, project.name if project else server.project_id)
+    return how == "snapshot" and set(treatment(server.status).rests) <= set(SNAPSHOT_STATES)
+
+
+def _parts(source: Snapshot, server: Server) -> list[str]:
+    """What a snapshot of its disk boots with: the kernel and the ramdisk of its image."""
+    image = source.image(server.image_id)
+    return [part for name in PARTS if image is not None and (part := image.properties.get(name))]
 
 
 def add_snapshot(draft: Draft, server: Server, stop: str, root: Root) -> str:
@@ -82,7 +114,5 @@ def _snapshot(draft: Draft, server: Server) -> Root | None:
     if flavor and (flavor.ephemeral_gib or flavor.swap_mib):
         text += "; its ephemeral disk and swap are in no snapshot and arrive empty"
     draft.notes.append(Note(label, text))
-    image = draft.source.image(server.image_id)
-    parts = [image.properties.get(name) for name in PARTS] if image else []
-    ready = [key for part in parts if part and (key := add_image(draft, part, server)) is not None]
+    ready = [key for part in _parts(draft.source, server) if (key := add_image(draft, part, server)) is not None]
     return Root(f"snapshot:{server.id}", (f"project:{server.project_id}", *ready), by_snapshot=True)

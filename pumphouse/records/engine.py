@@ -41,7 +41,11 @@ ACTION_TAG = "ph-action"
 _STOPPED = "Stopped"
 #: So many findings are named one by one where there is room for a line.
 _NAMED = 3
-_REFUSALS = {"ChecksFailed": "a check blocks", "ApprovalMissing": "no approval is bound to this plan"}
+_REFUSALS = {
+    "ChecksFailed": "a check blocks",
+    "ApprovalMissing": "no approval is bound to this plan",
+    "PlanHeld": "another run is carrying out this plan",
+}
 _SOCKET_PATH_LIMIT = 90  # Linux allows 107 bytes; five socket names of "-ipc-N" are added
 
 

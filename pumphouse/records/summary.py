@@ -34,6 +34,7 @@ def story_facts(sheet: Sheet) -> Iterator[tuple[str, str]]:
     yield "Started", _when(sheet.started_at)
     yield "Ended", _ended(sheet.started_at, sheet.ended_at)
     yield "Servers", _counts(story.get("servers", ()))
+    yield "Down now", " ".join(f"{row['said']}." for row in story.get("down", ()))
     yield "Downtime", _downtime(story.get("servers", ()))
     yield "Steps", _steps(story.get("steps", ()))
     yield "Fidelity", str((story.get("ledger") or {}).get("summary") or "")
@@ -43,6 +44,7 @@ def story_facts(sheet: Sheet) -> Iterator[tuple[str, str]]:
         "Left to do",
         " ".join(dict.fromkeys(text for plan in story.get("plans", ()) for text in plan.get("left", ()))),
     )
+    yield "Ways on", "; ".join(f"{way['words']}: {way['command']}" for way in story.get("ways", ()))
     if "signed" in story:
         key = story["signed"]
         yield "Seal", f"signed with key {key[:16]}" if key else "chained in the manifest, not signed"
@@ -55,6 +57,7 @@ def server_table(story: Mapping[str, Any]) -> list[str]:
         return []
     head = ["server", "project", "result", "how carried", "before", "after", "differs", "downtime (s)", "answers"]
     lines = ["", f"**Servers, before and after** ({len(rows):,})", "", _row(head), _row(["---"] * len(head))]
+    down = {one["id"]: _down(one) for one in story.get("down", ())}
     for row in rows[:SHOWN]:
         before, after = row["before"], row["after"]
         lines.append(
@@ -67,7 +70,8 @@ def server_table(story: Mapping[str, Any]) -> list[str]:
                     state_words(before),
                     state_words(after) or "not read",
                     ", ".join(differences(before, after)) or ("nothing" if before.keys() & after.keys() else "-"),
-                    "not measured" if row["downtime_s"] is None else f"{row['downtime_s']:.1f}",
+                    down.get(row["id"])
+                    or ("not measured" if row["downtime_s"] is None else f"{row['downtime_s']:.1f}"),
                     {True: "yes", False: "no", None: "not asked"}[row["answers"]],
                 ]
             )
@@ -75,6 +79,10 @@ def server_table(story: Mapping[str, Any]) -> list[str]:
     if len(rows) > SHOWN:
         lines += ["", f"… and {len(rows) - SHOWN:,} more servers in the record's `summary.json`."]
     return lines
+
+
+def _down(row: Mapping[str, Any]) -> str:
+    return f"{'down' if row['sure'] else 'maybe down'} since {_clock(row['since'])}"
 
 
 def step_table(story: Mapping[str, Any]) -> str:

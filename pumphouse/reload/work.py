@@ -10,7 +10,7 @@ from typing import Any
 
 from pumphouse.errors import JournalError, PumphouseError
 from pumphouse.journal import Journal
-from pumphouse.notebook.progress import BUTTONS, SURE, Following, cost_of_stopping, may_ask
+from pumphouse.notebook.progress import SURE, Following, buttons, cost_of_stopping, may_ask
 from pumphouse.plan.model import Plan
 from pumphouse.site import load_site
 from pumphouse.stopping import StopKind
@@ -70,9 +70,9 @@ class Followed:
         except PumphouseError as problem:
             return {"run": work.run, "problem": f"The journal cannot be read: {problem}"}
         shown = following.static(over=True) if over else following.show(standing)
-        buttons = [
+        shown_buttons = [
             {"kind": str(kind), "label": label, "title": title, "on": not over and may_ask(standing, kind)}
-            for kind, (label, title) in BUTTONS.items()
+            for kind, (label, title) in buttons(standing).items()
         ]
         return {
             "run": work.run,
@@ -81,7 +81,7 @@ class Followed:
             "text": shown.text,
             "steps": standing.steps,
             "verified": standing.verified,
-            "buttons": buttons,
+            "buttons": shown_buttons,
             "sure": {"kind": str(StopKind.NOW), "label": SURE, "words": cost_of_stopping(standing)},
         }
 

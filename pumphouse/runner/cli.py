@@ -17,6 +17,7 @@ from pumphouse.errors import ParameterError, RunbookError
 from pumphouse.lint import lint_paths
 from pumphouse.records.engine import Progress
 from pumphouse.runner.execute import run_notebook
+from pumphouse.runner.farewell import print_servers, print_ways
 from pumphouse.runner.options import RESULT_COLOURS, json_option, one_paragraph, print_findings, site_option
 from pumphouse.runner.outcome import EXIT_FAILED, EXIT_OK, RunOutcome
 from pumphouse.runner.parameters import CommandLineText
@@ -76,7 +77,7 @@ def run_command(
             operator=operator,
             cell_timeout_s=cell_timeout_s,
             reporter=cells,
-            step_reporter=None if as_json else _print_step,
+            step_reporter=None if quiet or as_json else _print_step,
             go_on=go_on,
         )
     elif Path(what).suffix == ".ipynb":
@@ -163,5 +164,7 @@ def _print_outcome(outcome: RunOutcome) -> None:
     click.echo(f"{outcome.notebook}: {result}. {outcome.detail}".rstrip())
     for run in outcome.steps or (outcome,):
         print_findings(run.findings)
+        print_servers(run.afterwards)
         if run.record is not None or run.location:
             click.echo(f"  record: {run.record or run.location}")
+    print_ways((outcome.steps or (outcome,))[-1].afterwards)

@@ -13,9 +13,11 @@ from typing import Any
 
 import papermill
 
+from pumphouse.down import down_after, in_words
 from pumphouse.errors import ParameterError, PumphouseError
 from pumphouse.findings import Finding, blocking, ordered
 from pumphouse.journal import Journal
+from pumphouse.plan.model import Plan
 from pumphouse.records import sheet as sheets
 from pumphouse.records.engine import Ending, Execution, NotebookStopped, Progress, conclude_from_ending
 from pumphouse.records.hold import Hold, hold_run
@@ -23,14 +25,15 @@ from pumphouse.records.keys import Signer, signer_for
 from pumphouse.records.redact import Redactor
 from pumphouse.records.sheet import Sheet
 from pumphouse.records.store import WritePolicy, hide_in_text, open_record, path_aliases, site_redactor
-from pumphouse.runner.outcome import RunOutcome
+from pumphouse.runner.outcome import Afterwards, RunOutcome
 from pumphouse.runner.parameters import resolve_parameters
 from pumphouse.runner.signals import StopSwitch
 from pumphouse.runner.template import OPERATOR_PARAMETER, SITE_PARAMETER, LoadedTemplate, load_template
 from pumphouse.session.closing import Closing
 from pumphouse.session.recover import recover_lost_runs
 from pumphouse.session.run import RUN_ID_VARIABLE
-from pumphouse.session.story import CHECK
+from pumphouse.session.story import CHECK, ORDER
+from pumphouse.session.ways import Places, Way, ways_on
 from pumphouse.site import Site
 
 Reporter = Callable[[Progress], None]
@@ -67,6 +70,8 @@ def run_notebook(
     redactor = site_redactor(site)
     signer = signer_for(site)
     checked = template.check(parameters, site.path)
+    template.require_enough(checked)
+    template.require_known(checked, site.hardware)
     refuse_secrets(template.file.name, checked, redactor)
     who = checked.get(OPERATOR_PARAMETER) or operator or sheets.current_operator()
     if OPERATOR_PARAMETER in template.parameters:
@@ -178,13 +183,14 @@ class _Job:
         try:
             steps = self.journal.run_result(self.sheet.run_id)
             acted = self.journal.set_out(self.sheet.run_id)
+            down = in_words(down_after(self.journal, self.sheet.run_id))
         except PumphouseError as error:
             return sheets.INTERRUPTED, self._hide(f"{detail} The journal could not be asked: {error}".strip())
         if ending.kind == "finished":
             result, detail = _finished(steps, ending.detail, acted=acted)
         elif result == sheets.REFUSED and steps == "failed":
             result, detail = sheets.FAILED, f"{detail} Before that, a step had failed."
-        return result, self._hide(detail)
+        return result, self._hide(f"{detail} {down}".strip())
 
     def close(self, hold: Hold) -> RunOutcome:
         """Write journal and manifest; a run that cannot be closed did not succeed, whatever its notebook did."""
@@ -203,7 +209,49 @@ class _Job:
             ended_at=self.sheet.ended_at or datetime.now(UTC),
             location=f"{self.site.records_url}/{self.record.name}" if self._is_in_bucket(problem) else "",
             findings=self._refused_by() if self.sheet.result == sheets.REFUSED else (),
+            afterwards=self._afterwards(),
         )
+
+    def _afterwards(self) -> Afterwards:
+        """What became of the servers, from the record's own story; ways on as they can be typed where we are."""
+        story, refused = self.sheet.story, self.sheet.result == sheets.REFUSED
+        plans = story.get("plans", ())
+        ways: tuple[Way, ...] = ()
+        try:
+            document = self.journal.plan_document(plans[-1]["hash"]) if plans else None
+            if document is not None:
+                places = Places(
+                    notebooks=_from_here(self.template.file.parent),
+                    work=_from_here(self.site.work_dir),
+                    here=self.site.work_dir,
+                    site=_from_here(self.site.path),
+                    change=str(story.get("change") or ""),
+                )
+                ways = ways_on(self.journal, Plan.from_document(document), places)
+        except PumphouseError:
+            ways = ()  # its record says what can be said
+        page = self.site.work_dir / "plans" / f"{plans[-1]['hash']}.json" if plans and refused else None
+        return Afterwards(
+            servers=tuple(story.get("servers", ())),
+            down=tuple(str(row["said"]) for row in story.get("down", ())),
+            ways=ways,
+            kept=self._kept(),
+            plan_file=page if page is not None and page.is_file() else None,
+        )
+
+    def _kept(self) -> tuple[str, ...]:
+        """Orders of hosts and nodes that the run kept, each as a runbook takes it."""
+        try:
+            events = self.journal.events(run_id=self.sheet.run_id, step_key=ORDER)
+        except PumphouseError:
+            return ()
+        files = {
+            str(event.data["file"]): f"{event.data['title']}: -p {event.data['parameter']}=@"
+            for event in events
+            if event.data.get("file")
+        }
+        folder = self.site.work_dir / "selections"
+        return tuple(f"{words}{_from_here(folder / file)}" for file, words in files.items())
 
     def _refused_by(self) -> tuple[Finding, ...]:
         """What the last check of a refused run found, if it found what blocks."""
@@ -224,6 +272,12 @@ class _Job:
     def _hide(self, value: Any) -> Any:
         clean = self.policy.redactor.value(value)
         return hide_in_text(clean, self.policy.aliases) if isinstance(clean, str) else clean
+
+
+def _from_here(path: Path) -> str:
+    """A path as it is typed here: relative where it lies below this folder."""
+    whole = path.resolve()
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)
 
 
 def _record_name(template: LoadedTemplate, started_at: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from pumphouse.findings import Finding
 from pumphouse.records import sheet as sheets
+from pumphouse.session.ways import Way
 
 EXIT_OK = 0
 """Succeeded, or nothing to do."""
@@ -32,6 +34,22 @@ EXIT_CODES = {
 
 
 @dataclass(frozen=True)
+class Afterwards:
+    """Where a run left things, for whoever reads its last lines.
+
+    ``servers`` are the record's rows of servers, ``down`` a line for each that is in service nowhere now, ``ways`` the
+    sensible commands to go on with, ``kept`` orders of hosts or nodes as a runbook takes them, ``plan_file`` the plan
+    that a refused run wrote for its approver.
+    """
+
+    servers: tuple[Mapping[str, Any], ...] = ()
+    down: tuple[str, ...] = ()
+    ways: tuple[Way, ...] = ()
+    kept: tuple[str, ...] = ()
+    plan_file: Path | None = None
+
+
+@dataclass(frozen=True)
 class RunOutcome:
     """One ended run.
 
@@ -50,6 +68,7 @@ class RunOutcome:
     steps: tuple[RunOutcome, ...] = ()
     location: str = ""
     findings: tuple[Finding, ...] = ()
+    afterwards: Afterwards = Afterwards()
 
     @property
     def ok(self) -> bool:
@@ -73,5 +92,8 @@ class RunOutcome:
             "ended_at": sheets.stamp(self.ended_at),
             "exit_code": self.exit_code,
             "findings": [asdict(finding) for finding in self.findings],
+            "down": list(self.afterwards.down),
+            "ways": [asdict(way) for way in self.afterwards.ways],
+            "kept": list(self.afterwards.kept),
             "steps": [step.to_json() for step in self.steps],
         }

@@ -44,9 +44,9 @@ from typing import Any
 import yaml
 
 from pumphouse.errors import ParameterError, RunbookError
-from pumphouse.near import did_you_mean
 from pumphouse.nodes.spec import Hardware
 from pumphouse.records.sheet import Template
+from pumphouse.runner.needs import require_known, require_values
 from pumphouse.runner.parameters import Parameter, accepts, check_parameters
 from pumphouse.runner.template import LoadedTemplate, load_template
 from pumphouse.schemas import jsonschema
@@ -162,18 +162,7 @@ class Runbook:
 
         :raises ParameterError: naming the first that is not.
         """
-        hosts = {node.host for node in hardware.nodes.values() if node.host}
-        for name, kind in self.of.items():
-            known = hosts if kind == "hosts" else hosts | set(hardware.nodes)
-            given = values[name] if isinstance(values[name], list) else [values[name]]
-            strange = next((one for one in given if one and one not in known), None)
-            if strange is not None:
-                near = did_you_mean(str(strange), sorted(known))
-                raise ParameterError(
-                    f"Runbook {self.file.name}: '{name}' names {strange!r}, and site.yaml describes no "
-                    f"{'nova host' if kind == 'hosts' else 'node'} of that name{near}.",
-                    remedy=f"use some of: {', '.join(sorted(known)) or 'none'}.",
-                )
+        require_known("Runbook", self.file.name, self.of, values, hardware)
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every parameter of the runbook with its value.
@@ -181,15 +170,8 @@ class Runbook:
         :raises ParameterError: unknown, of a wrong type, or missing.
         """
         checked = check_parameters(self.parameters, given, self.file.name, what="Runbook")
-        missing = sorted(self.required - checked.keys())
-        if missing:
-            listing = "; ".join(
-                f"{name}: {self.parameters[name].type}, {self.parameters[name].help}" for name in missing
-            )
-            raise ParameterError(
-                f"Runbook {self.file.name}: no value for {', '.join(missing)}.",
-                remedy=f"give -p NAME=VALUE: {listing}.",
-            )
+        missing = [(name,) for name in sorted(self.required - checked.keys())]
+        require_values("Runbook", self.file.name, self.parameters, missing)
         return {name: checked.get(name, parameter.default) for name, parameter in self.parameters.items()}
 
     def calls(self, values: Mapping[str, Any], site_path: Path | None) -> list[Call]:
@@ -220,7 +202,7 @@ class Runbook:
     def _call(self, step: StepSpec, suffix: str, scope: Mapping[str, Any], site_path: Path | None) -> Call:
         given = {key: _fill(value, scope) for key, value in step.parameters.items()}
         try:
-            step.template.check(given, site_path)
+            step.template.require_enough(step.template.check(given, site_path))
         except ParameterError as error:
             raise ParameterError(
                 f"Runbook {self.file.name}: step {step.number}: {error.message}", remedy=error.remedy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import nbformat
 
 from pumphouse.errors import ParameterError, RunbookError
 from pumphouse.lint import lint_text
+from pumphouse.nodes.spec import Hardware
 from pumphouse.records.sheet import Template
-from pumphouse.runner.parameters import Parameter, check_parameters, read_parameters
+from pumphouse.runner.needs import Needs, require_known, require_values
+from pumphouse.runner.parameters import Parameter, check_parameters, read_parameters, resolve_parameters
 
 SITE_PARAMETER = "site"
 OPERATOR_PARAMETER = "operator"
@@ -27,10 +29,11 @@ class LoadedTemplate:
     facts: Template
     notebook: Any
     parameters: Mapping[str, Parameter]
+    needs: Needs = field(default_factory=Needs)
 
     def check(self, given: Mapping[str, Any], site_path: Path | None = None) -> dict[str, Any]:
         """Given values, validated; the site's path is added if the template wants one and nobody gave it."""
-        checked = check_parameters(self.parameters, given, self.file.name)
+        checked = self.needs.placed(given, check_parameters(self.parameters, given, self.file.name))
         if SITE_PARAMETER in self.parameters and site_path is not None:
             asked = checked.get(SITE_PARAMETER)
             if asked and Path(asked).expanduser().resolve() != site_path.resolve():
@@ -41,6 +44,21 @@ class LoadedTemplate:
                 )
             checked[SITE_PARAMETER] = str(site_path)
         return checked
+
+    def require_enough(self, checked: Mapping[str, Any]) -> None:
+        """Whatever a person would choose in the notebook has to be given where nobody is there to choose.
+
+        :raises ParameterError: naming what is missing.
+        """
+        values = resolve_parameters(self.parameters, checked)
+        require_values("Notebook", self.file.name, self.parameters, self.needs.missing(values))
+
+    def require_known(self, checked: Mapping[str, Any], hardware: Hardware) -> None:
+        """Every node that is named is one of the site's.
+
+        :raises ParameterError: naming the first that is not.
+        """
+        require_known("Notebook", self.file.name, self.needs.of, checked, hardware)
 
     def has_tag(self, tag: str) -> bool:
         """Whether a cell carries that tag."""
@@ -75,4 +93,6 @@ def load_template(path: str | Path) -> LoadedTemplate:
             remedy=f"mend the template; `pumphouse lint {path}` lists everything.",
         )
     notebook = nbformat.reads(text, as_version=4)
-    return LoadedTemplate(file, Template.of(file, content), notebook, read_parameters(notebook, file.name))
+    parameters = read_parameters(notebook, file.name)
+    needs = Needs.read(notebook, parameters, file.name)
+    return LoadedTemplate(file, Template.of(file, content), notebook, parameters, needs)

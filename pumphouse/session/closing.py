@@ -6,8 +6,9 @@ One way for all: runs of the runner, runs by hand, and runs that are found dead 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import nbformat
 
 from pumphouse.errors import PumphouseError
 from pumphouse.journal import Event, Journal
+from pumphouse.plan.model import Plan
 from pumphouse.records import sheet as sheets
 from pumphouse.records.archive import site_archive
 from pumphouse.records.keys import Signer
@@ -25,6 +27,7 @@ from pumphouse.records.sheet import Sheet, write_appendix, write_sheet
 from pumphouse.records.sidefiles import write_json, write_lines
 from pumphouse.records.store import RecordHandler, WritePolicy, hide_in_value, open_record
 from pumphouse.session.story import tell_story
+from pumphouse.session.ways import Places, ways_on
 from pumphouse.site import Site
 
 STORY_NAME = "summary.json"
@@ -73,6 +76,7 @@ class Closing:
     def _with_story(self, sheet: Sheet) -> Sheet:
         try:
             story = tell_story(self._journal, sheet.run_id)
+            story["ways"] = self._ways(sheet, story)
         except Exception as error:  # noqa: BLE001 (a record without its story is better than none; it says so)
             story = {"deviations": [f"The run's story could not be told from the journal: {type(error).__name__}."]}
         deviations = list(story.get("deviations", []))
@@ -82,6 +86,20 @@ class Closing:
         story = {**story, "deviations": deviations, "signed": self._signer.key_id if self._signer else None}
         # known secrets may stand in an error's text, which the journal keeps as it was
         return replace(sheet, story=self._policy.redactor.value(story))
+
+    def _ways(self, sheet: Sheet, story: Mapping[str, Any]) -> list[dict[str, str]]:
+        """How to go on from where the run's last plan stands, as commands typed beside the site file."""
+        document = self._journal.plan_document(story["plans"][-1]["hash"]) if story["plans"] else None
+        if document is None:
+            return []
+        folder = Path(sheet.template.path).parent.as_posix()
+        places = Places(
+            notebooks="notebooks" if folder in (".", "") else folder,
+            work=os.path.relpath(self._site.work_dir, self._site.path.parent),
+            here=self._site.work_dir,
+            change=str(story.get("change") or ""),
+        )
+        return [asdict(way) for way in ways_on(self._journal, Plan.from_document(document), places)]
 
     def _side_files(self, files: RunFiles, sheet: Sheet) -> None:
         def write(name: str, content: Any) -> None:

@@ -19,6 +19,7 @@ from pumphouse.plan.hardware.remains import account, control_rank, unknown
 from pumphouse.plan.model import Plan
 from pumphouse.records.store import site_redactor
 from pumphouse.session.canary import choose_canary, said_of
+from pumphouse.session.plugged import port_of
 from pumphouse.session.templates import fitting
 from pumphouse.site import Site
 from pumphouse.steps.hardware.archive import is_stale, problem_of
@@ -102,6 +103,8 @@ class DecommissionWork(ABC):
             keep_order=bool(controllers),
             leave=tuple(sorted(set(leave))),
         )
+        heard = {one.name: port_of(one, self.nodes, self._site.hardware, self._journal) for one in nodes}
+        ending = replace(ending, ports=heard)
         wanted = choose_canary(self._destination, said) if any(x.is_compute for x in layouts.values()) else Canary()
         layouts = {
             name: fitting(one, self.nodes, self._site.hardware, named=bool(template)) for name, one in layouts.items()

@@ -22,6 +22,7 @@ from pumphouse.site import Site
 from pumphouse.steps.hardware.usage import networks_of
 
 _PUBLIC = ("cidr", "gateway", "vlan", "reserved", "ip_range", "floating_range", "hosts", "floating")
+_EXAMPLE = '{"cidr": "172.16.10.0/24", "gateway": "172.16.10.1"}'
 
 
 class FuelMasterWork(ABC):
@@ -192,7 +193,8 @@ def _public(given: Mapping[str, Any]) -> SharedPublic:
     if unknown or not {"cidr", "gateway"} <= given.keys():
         raise PlanError(
             f"The Public network is given with {', '.join(sorted(given)) or 'nothing'}.",
-            remedy=f"give cidr and gateway, and as you like {', '.join(_PUBLIC[2:])}.",
+            remedy=f"say in the parameter public both cidr and gateway, as in {_EXAMPLE}; and as you like "
+            f"{', '.join(_PUBLIC[2:])}.",
         )
     values = dict(given)
     reserved = values.pop("reserved", ())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from pumphouse.clouds.api import Cloud
-from pumphouse.errors import PlanError, StepError, Stopped
+from pumphouse.errors import NodeError, PlanError, StepError, Stopped
 from pumphouse.executor import Execution
-from pumphouse.findings import Finding
+from pumphouse.findings import Finding, blocking
 from pumphouse.journal import Journal, StepState
 from pumphouse.nodes.connect import Nodes
 from pumphouse.nodes.spec import NodeSpec
@@ -27,10 +28,12 @@ from pumphouse.plan.hardware.acquire import Wishes
 from pumphouse.plan.hardware.draft import NOTHING
 from pumphouse.plan.hardware.give_back import taking_plans
 from pumphouse.plan.model import Plan, PlannedStep
+from pumphouse.session.ahead import Ahead, check_disks, look_ahead
 from pumphouse.session.canary import choose_canary, said_of
 from pumphouse.session.decommission import DecommissionWork, has_ended, is_ending
 from pumphouse.session.fuel_master import FuelMasterWork
 from pumphouse.session.hosts import ChoosingWork
+from pumphouse.session.plugged import port_of
 from pumphouse.session.rack import NodeState, look_at_nodes
 from pumphouse.session.templates import fitting
 from pumphouse.site import Site
@@ -93,6 +96,7 @@ class HardwareWork(FuelMasterWork, DecommissionWork, ChoosingWork):
         shared_storage: bool = False,
         target: str = "",
         stuck: str = "keep-disabled",
+        transfer: Mapping[str, Any] | None = None,
     ) -> Plan:
         """Plan emptying a node's host inside the source and taking the node out of it, or take such a plan up again
         (read only).
@@ -103,6 +107,8 @@ class HardwareWork(FuelMasterWork, DecommissionWork, ChoosingWork):
         :param shared_storage: the servers' disks are on storage that all hosts have; no API tells.
         :param target: the host to go to; empty: the scheduler's choice.
         :param stuck: when a server does not move: ``keep-disabled``, or ``enable`` the host again.
+        :param transfer: what :meth:`plan_transfer` will get afterwards, by its parameters' names: what would keep that
+            from ending well is found here, while the node has its power; None or empty: no transfer follows.
         :raises SiteError: when site.yaml describes no such node.
         :raises PlanError: when it is no compute host of the source, or a word is none that we know.
         """
@@ -112,9 +118,52 @@ class HardwareWork(FuelMasterWork, DecommissionWork, ChoosingWork):
         facts = self._facts(spec)
         begun = self._resume("acquire", digest, ("started", "finished"))
         fits = begun is not None and _still_fits(begun, facts.host) and not self._came_back(begun, facts.host)
+        ahead = self._look_ahead(facts, transfer) if transfer else ()
         if begun is not None and fits and not self._undone(begun) and self._same_site(begun):
-            return begun
-        return self._new(plan_acquire(facts, wishes, digest=digest, **self._names))
+            has_power = not self._journal.step_state(begun.hash, f"node-off:{spec.name}").in_effect
+            return self._keep(begun, ahead) if has_power and blocking(ahead) else begun
+        plan, findings = plan_acquire(facts, wishes, digest=digest, **self._names)
+        return self._new((plan, (*findings, *ahead)))
+
+    def _look_ahead(self, facts: NodeFacts, transfer: Mapping[str, Any]) -> tuple[Finding, ...]:
+        unknown = set(transfer) - set(inspect.signature(self.plan_transfer).parameters)
+        if unknown or "node" in transfer:
+            raise PlanError(
+                f"A transfer has no parameter {', '.join(sorted(unknown or {'node'}))} here.",
+                remedy="name those of 08-transfer-node.ipynb: environment, template, copy_disks, canary …",
+            )
+        given = {key: value for key, value in transfer.items() if key != "canary"}
+        ahead = Ahead(
+            facts.node,
+            self._layout(**given),
+            said_of(transfer.get("canary") or {}),
+            template_named=bool(transfer.get("template")),
+        )
+        hardware = self._site.hardware
+        return look_ahead(ahead, self.nodes, hardware, facts.host, self._source, self._destination)
+
+    def _layout(
+        self,
+        *,
+        environment: str = "",
+        roles: Sequence[str] = ("compute",),
+        template: str = "",
+        copy_disks: bool = True,
+        interfaces: Mapping[str, Sequence[str]] | None = None,
+        disks: Mapping[str, Mapping[str, int]] | None = None,
+        discovery_s: float = 1800.0,
+    ) -> Layout:
+        fuel = self._site.hardware.fuel
+        given = bool(interfaces or disks)
+        return Layout(
+            environment=environment or (fuel.environment if fuel is not None else ""),
+            roles=tuple(roles),
+            template=template or ("" if given or fuel is None else fuel.template_node),
+            copy_disks=copy_disks,
+            interfaces={name: list(networks) for name, networks in (interfaces or {}).items()},
+            disks={name: dict(volumes) for name, volumes in (disks or {}).items()},
+            discovery_s=discovery_s,
+        )
 
     def plan_transfer(
         self,
@@ -146,15 +195,13 @@ class HardwareWork(FuelMasterWork, DecommissionWork, ChoosingWork):
         :raises PlanError: when the choice contradicts itself.
         """
         spec = self.nodes.node(node)
-        fuel = self._site.hardware.fuel
-        given = bool(interfaces or disks)
-        layout = Layout(
-            environment=environment or (fuel.environment if fuel is not None else ""),
-            roles=tuple(roles),
-            template=template or ("" if given or fuel is None else fuel.template_node),
+        layout = self._layout(
+            environment=environment,
+            roles=roles,
+            template=template,
             copy_disks=copy_disks,
-            interfaces={name: list(networks) for name, networks in (interfaces or {}).items()},
-            disks={name: dict(volumes) for name, volumes in (disks or {}).items()},
+            interfaces=interfaces,
+            disks=disks,
             discovery_s=discovery_s,
         )
         said = said_of(canary or {})
@@ -167,7 +214,14 @@ class HardwareWork(FuelMasterWork, DecommissionWork, ChoosingWork):
         deletes = self._source.hosts.deletes_services()
         wanted = choose_canary(self._destination, said, source=self._source) if layout.is_compute else Canary()
         layout = fitting(layout, self.nodes, self._site.hardware, named=bool(template))
-        return self._new(plan_transfer(facts, layout, wanted, digest=digest, deletes_services=deletes, **self._names))
+        plan, findings = plan_transfer(facts, layout, wanted, digest=digest, deletes_services=deletes, **self._names)
+        return self._new((plan, (*findings, *self._disks_fit(layout, facts))))
+
+    def _disks_fit(self, layout: Layout, facts: NodeFacts) -> tuple[Finding, ...]:
+        try:
+            return check_disks(layout, facts.node, self.nodes, self._site.hardware, facts.host)
+        except NodeError:
+            return ()  # the steps ask again, before the node loses power
 
     def plan_give_back(self, node: str) -> Plan:
         """Plan giving a node back to the source, while its disk is what it was (read only).
@@ -227,7 +281,7 @@ class HardwareWork(FuelMasterWork, DecommissionWork, ChoosingWork):
         other = [(name, step) for step in plan.steps for name in self._differing(plan, step)]
         for name, step in other:
             of_node = [one for one in plan.steps if one.node == step.node and one.node] + [step]
-            if any(states.get(one.key, StepState()).in_effect for one in of_node):
+            if any(states.get(one.key, StepState()).in_effect for one in of_node if one.undo != NOTHING):
                 raise PlanError(
                     f"site.yaml says something else of the {name} of {step.node or step.title} than when plan "
                     f"{plan.hash[:12]} was begun, and some of it was done as site.yaml was then.",
@@ -258,9 +312,9 @@ class HardwareWork(FuelMasterWork, DecommissionWork, ChoosingWork):
         return found
 
     def _facts(self, node: NodeSpec) -> NodeFacts:
-        return NodeFacts(
-            node, self._site.hardware.admin_vlan, read_host(self._source, node.host) if node.host else None
-        )
+        host = read_host(self._source, node.host) if node.host else None
+        seen = port_of(node, self.nodes, self._site.hardware, self._journal)
+        return NodeFacts(node, self._site.hardware.admin_vlan, host, seen)
 
     # -- acting -------------------------------------------------------------------------------
     def _carry(self, plan: Plan, kind: str, phase: str) -> Execution:

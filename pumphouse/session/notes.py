@@ -17,7 +17,7 @@ from pumphouse.session.story import BIND, CHECK, PLAN
 
 def note_binding(journal: Journal, run_id: str, *, change: str, operator: str, clouds: Iterable[Cloud]) -> None:
     """Which clouds (as they described themselves), for which change, by whom."""
-    facts = [{**asdict(cloud.facts), "auth_url": _without_user(cloud.facts.auth_url)} for cloud in clouds]
+    facts = [{**asdict(cloud.facts), "auth_url": without_user(cloud.facts.auth_url)} for cloud in clouds]
     journal.write(run_id, "", BIND, "bound", {"change": change, "operator": operator, "clouds": facts})
 
 
@@ -40,6 +40,7 @@ def note_findings(
     journal.write(run_id, plan.hash if plan else "", CHECK, "checked", data)
 
 
-def _without_user(url: str) -> str:
+def without_user(url: str) -> str:
+    """An address as it may be kept: a user and password in it are left out."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

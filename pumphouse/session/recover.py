@@ -7,6 +7,7 @@ from typing import Any
 
 import nbformat
 
+from pumphouse.down import down_after, in_words
 from pumphouse.errors import RunbookError
 from pumphouse.journal import Journal, RunRow
 from pumphouse.records import sheet as sheets
@@ -76,7 +77,8 @@ def _cut_off(journal: Journal, sheet: Sheet) -> Sheet:
     found = (
         f"The journal last heard of it at {_clock(last)}; that it had ended was found at {_clock(datetime.now(UTC))}."
     )
-    return sheet.ended(sheets.INTERRUPTED, f"{LOST} {found}", at=last)
+    down = in_words(down_after(journal, sheet.run_id))
+    return sheet.ended(sheets.INTERRUPTED, f"{LOST} {found} {down}".rstrip(), at=last)
 
 
 def _clock(moment: datetime) -> str:

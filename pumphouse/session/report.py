@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pumphouse.journal import Journal, StepState
 from pumphouse.plan.after import finalised
@@ -27,7 +28,10 @@ _RESULTS = {
 
 @dataclass(frozen=True)
 class ServerReport:
-    """One server's result. Times in seconds; ``None``: not measured. ``problem`` is the failed step's error."""
+    """One server's result. Times in seconds; ``None``: not measured. ``problem`` is the failed step's error.
+
+    ``host``: where it was read to be when it had left its host, inside the source.
+    """
 
     name: str
     id: str
@@ -41,6 +45,7 @@ class ServerReport:
     downtime_s: float | None
     answers: bool | None
     problem: str | None
+    host: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,8 @@ def make_report(journal: Journal, plan: Plan) -> Report:
         own.setdefault(step.server_id, []).append(step)
     # each server is looked at with its own steps alone: thousands of servers have tens of thousands
     alone = (replace(plan, servers=(server,), steps=tuple(own.get(server.id, ()))) for server in plan.servers)
-    servers = tuple(_server(journal, part, part.servers[0].id, states, gone) for part in alone)
+    arrived = _arrived(journal, plan)
+    servers = tuple(_server(journal, part, part.servers[0].id, states, gone, arrived) for part in alone)
     left = []
     if plan.kind == "move" and any(server.result == "moved" for server in servers):
         left.append("The sources are stopped, not deleted: finalise them after the hold, or roll back.")
@@ -104,8 +110,19 @@ def make_report(journal: Journal, plan: Plan) -> Report:
         left.append(f"{len(failed)} step(s) failed: mend the causes and run the notebook again, or roll back.")
     if done < len(plan.steps) and not failed:
         left.append(f"{len(plan.steps) - done} step(s) are not done yet.")
-    objects = _objects(plan, states) if plan.kind == "rollback" else _hardware(plan, states)
+    objects = _objects(plan, states) if plan.kind in ("rollback", "give-back") else _hardware(plan, states)
     return Report(plan.hash, plan.kind, len(plan.steps), done, len(failed), servers, tuple(left), objects)
+
+
+def _arrived(journal: Journal, plan: Plan) -> dict[str, Mapping[str, Any]]:
+    """What was read of each server that left its host, by its id."""
+    leaving = {step.key: step.server_id for step in plan.steps if step.kind == "leave-host" and step.server_id}
+    events = journal.events(plan_hash=plan.hash) if leaving else []
+    return {
+        leaving[event.step_key]: event.data.get("evidence") or {}
+        for event in events
+        if event.event == "verified" and event.step_key in leaving
+    }
 
 
 def _objects(plan: Plan, states: Mapping[str, StepState]) -> tuple[ObjectReport, ...]:
@@ -147,9 +164,15 @@ def _fate(state: StepState) -> tuple[str, str]:
 
 
 def _server(
-    journal: Journal, plan: Plan, server_id: str, states: Mapping[str, StepState], gone: Collection[str]
+    journal: Journal,
+    plan: Plan,
+    server_id: str,
+    states: Mapping[str, StepState],
+    gone: Collection[str],
+    arrived: Mapping[str, Mapping[str, Any]],
 ) -> ServerReport:
     server = plan.server(server_id)
+    there = arrived.get(server_id, {})
     steps = {step.kind: step for step in plan.steps if step.server_id == server_id}
     stop = _state(states, steps, "stop")
     boot = _state(states, steps, "boot")
@@ -170,8 +193,9 @@ def _server(
         stop_s=stop.outcome.get("stop_s"),
         boot_s=boot.outcome.get("boot_s"),
         downtime_s=settle.outcome.get("downtime_s"),
-        answers=settle.outcome.get("answers"),
+        answers=there.get("answers") if there else settle.outcome.get("answers"),
         problem=problems[0] if problems else None,
+        host=there.get("host"),
     )
 
 

@@ -17,6 +17,7 @@ from pumphouse.checks import check_plan, check_site
 from pumphouse.checks.gate import check_gate
 from pumphouse.checks.images import check_images, check_records
 from pumphouse.checks.network_quotas import check_network_quotas
+from pumphouse.checks.stopped import check_stopped
 from pumphouse.checks.survey import survey_files
 from pumphouse.clouds import LaterCloud, connect, connect_later, connect_site, connect_source
 from pumphouse.clouds.api import Cloud
@@ -27,6 +28,7 @@ from pumphouse.errors import (
     CloudError,
     JournalError,
     PlanError,
+    PlanHeld,
     PumphouseError,
     StepError,
 )
@@ -38,6 +40,7 @@ from pumphouse.journal import Journal, StepState
 from pumphouse.model import Keypair
 from pumphouse.order import Order
 from pumphouse.plan.after import cut_over_by, plan_finalise, plan_rollback
+from pumphouse.plan.behind import gone_with, unknown_copies
 from pumphouse.plan.model import Plan
 from pumphouse.plan.move import plan_move
 from pumphouse.plan.networks import taken_addresses
@@ -51,7 +54,9 @@ from pumphouse.session.hardware import HardwareWork
 from pumphouse.session.looking import Seen, look_around
 from pumphouse.session.notes import note_binding, note_findings, note_plan
 from pumphouse.session.report import Report, make_report
-from pumphouse.session.takeup import approved_before, as_then, resumed
+from pumphouse.session.samecloud import require_same_destination
+from pumphouse.session.takeup import approved_before, as_then, left_over, resumed
+from pumphouse.session.together import check_under_way, claim_plan, plan_key
 from pumphouse.site import Site, load_site
 from pumphouse.steps import STEPS, Context
 from pumphouse.stopping import was_stopped
@@ -337,7 +342,10 @@ class Run:
         if self.site.destination_databases.get("keystone"):
             remove_left_behind(self.destination)
         try:
-            plan, findings = plan_rollback(self.journal, selection.digest, selection.server_ids)
+            inventory = self._inventory_now()
+            gone = gone_with(self.journal, selection.server_ids, inventory)
+            plan, findings = plan_rollback(self.journal, selection.digest, selection.server_ids, gone=gone)
+            findings += unknown_copies(plan, inventory.destination)
         except PlanError:
             finished = self._resume("rollback", selection.digest, ("finished",))
             if finished is None:
@@ -360,6 +368,9 @@ class Run:
     def _resume_move(self, selection: Selection) -> Plan | None:
         """A begun move of this selection, unless some of it was undone, or nothing is down yet and it is stale."""
         plan = self._resume("move", selection.digest, ("started", "finished"))
+        left = None if plan else left_over(self.journal, selection.server_ids, self._inventory_now().source)
+        if left is not None:
+            plan = self._take_up(left)
         if plan is None:
             return None
         states = self.journal.step_states(plan.hash)
@@ -381,11 +392,14 @@ class Run:
         for document in reversed(self.journal.plan_documents(kind=kind, states=states)):
             plan = Plan.from_document(document)
             if plan.selection_digest == digest:
-                self._findings[plan.hash] = (resumed(self.journal, plan),)
-                self._go_on()
-                note_plan(self.journal, self.id, plan)
-                return plan
+                return self._take_up(plan)
         return None
+
+    def _take_up(self, plan: Plan) -> Plan:
+        self._findings[plan.hash] = (resumed(self.journal, plan),)
+        self._go_on()
+        note_plan(self.journal, self.id, plan)
+        return plan
 
     def _keep_plan(self, plan: Plan, findings: tuple[Finding, ...]) -> Plan:
         self.journal.save_plan(
@@ -418,10 +432,12 @@ class Run:
                 site = check_site(self._inventory_now(), self.site)
                 found += [f for f in site if f.severity != "info"]
                 found += check_plan(plan, self._inventory_now())
+                found += check_stopped(plan, self.source, self._inventory_now())
                 found += check_images(plan, self.source.images)
                 found += check_network_quotas(plan, self.destination, self._inventory_now())
                 found += check_records(plan, self.destination.images)
             found += check_gate(plan, self.journal)
+            found += check_under_way(self.journal, self.id, plan)
         codes = [code.strip() for code in accepted.split(",") if code.strip()]
         findings = ordered(accept(found, codes))
         self._go_on()
@@ -467,7 +483,7 @@ class Run:
         """A run by hand that is refused here ends so: a script goes no further, a person goes on in another run."""
         try:
             yield
-        except (ChecksFailed, ApprovalMissing) as refusal:
+        except (ChecksFailed, ApprovalMissing, PlanHeld) as refusal:
             if self._by_hand is not None:
                 try:
                     self._by_hand.end("refused", refusal.message)
@@ -526,12 +542,25 @@ class Run:
             raise StepError(
                 f"Plan {plan.hash[:12]} is not approved in this run.", remedy="run the gate cell before this one."
             )
+        if kind in ("move", "finalise", "rollback"):
+            try:
+                require_same_destination(self.journal, self.destination, self.id)
+            except PlanError as error:
+                self._ended_by["destination"] = str(error)
+                raise
+            self._ended_by.pop("destination", None)
         if kind == "move":
             self._supersede_rollbacks(plan)
+        with self._gate():
+            claim_plan(self.journal, self.id, plan, self.site)
         ctx = self._context(plan)
         try:
             with self._watch(self, plan, phase) if self._watch is not None else nullcontext():
                 return execute(ctx, plan.phase(phase), workers=workers)
+        except BaseException:
+            with suppress(JournalError):  # its lease ends by itself
+                self.journal.release(self.id, plan_key(plan))
+            raise
         finally:
             ctx.close()
             self._bind()

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from pumphouse.journal import Event, Journal
 from pumphouse.journal.store import STEP_EVENTS
-from pumphouse.plan.model import Plan, PlannedStep
+from pumphouse.plan.model import Plan, PlannedStep, PlanServer
 from pumphouse.steps.progress import BYTES_KEY
 from pumphouse.stopping import StopRequest, pending_stop
 
@@ -105,6 +105,12 @@ class Follower:
             self._read(self.journal.events(plan_hash=self.plan.hash, after=self._seen))
             return self._stand(now)
 
+    def _told(self) -> Iterable[PlanServer]:
+        """All servers of the plan; of phases about nodes and hosts only those that have steps there."""
+        if any(step.server_id is None and (step.node or step.host) for step in self._steps):
+            return [server for server in self.plan.servers if server.id in self._of]
+        return self.plan.servers
+
     def _stand(self, now: datetime) -> Standing:
         lives = [self._lives.get(step.key, _Life()) for step in self._steps]
         done = [step for step, life in zip(self._steps, lives, strict=True) if life.last in _DONE]
@@ -120,7 +126,7 @@ class Follower:
             verified=len(done),
             failed=sum(life.last in ("failed", "refused") for life in lives),
             under_way=tuple(step.title for step in under_way),
-            servers=tuple(self._server(server.id, server.name, server.project, now) for server in self.plan.servers),
+            servers=tuple(self._server(server.id, server.name, server.project, now) for server in self._told()),
             copy_bytes=total,
             copied_bytes=min(copied, total),
             bytes_per_s=rate,

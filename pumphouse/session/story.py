@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from pumphouse.down import Down, servers_down
 from pumphouse.errors import PlanError
 from pumphouse.journal import Event, Journal, RunRow, StepState
 from pumphouse.journal.store import STEP_EVENTS
@@ -20,6 +21,8 @@ from pumphouse.session.report import Report, make_report
 STORY_SCHEMA = 1
 #: Step keys of events that say something about the run itself.
 BIND, PLAN, CHECK, APPROVAL, LEDGER = "@bind", "@plan", "@check", "@approval", "@ledger"
+#: Likewise: which hosts or nodes were chosen, in which order.
+ORDER = "@order"
 _GOOD = ("verified", "skipped", "undone")
 #: What a roll back writes under the plan that it takes back.
 _TAKEN_BACK = ("undo-intent", "undone")
@@ -48,10 +51,26 @@ def tell_story(journal: Journal, run_id: str) -> dict[str, Any]:
         "findings": _last(events, CHECK),
         "ledger": _last(events, LEDGER),
     }
+    told["down"] = [
+        _down(server, plan) for plan in plans if _acted(plan, events) for server in servers_down(journal, plan)
+    ]
     told["projects"] = sorted({row["project"] for row in told["servers"]})
     told["deviations"] = _deviations(journal, run, events, told, plans)
     told["back_out"] = [_back_out(journal, plan) for plan in plans if _acted(plan, events)]
     return told
+
+
+def _down(server: Down, plan: Plan) -> dict[str, Any]:
+    """A server that is in service nowhere as the run ends, and what goes on with it or takes it back."""
+    return {
+        "plan": plan.hash,
+        "name": server.name,
+        "id": server.server_id,
+        "where": server.where,
+        "since": server.since.isoformat(),
+        "sure": server.sure,
+        "said": str(server),
+    }
 
 
 def _last(events: Iterable[Event], key: str) -> dict[str, Any]:
@@ -171,7 +190,7 @@ def _after(steps: Iterable[PlannedStep], evidence: Mapping[str, Mapping[str, Any
         if step.kind == "boot":
             addresses = seen.get("addresses") or {}
             after |= {"id": seen.get("id"), "host": seen.get("host"), "addresses": sorted(addresses)}
-        elif step.kind == "settle":
+        elif step.kind in ("settle", "leave-host"):
             after |= {"status": seen.get("status"), "host": seen.get("host")}
         elif step.kind == "stop":
             after["source"] = seen.get("status")
@@ -194,6 +213,9 @@ def _steps(plan: Plan, events: Iterable[Event]) -> list[dict[str, Any]]:
 
 
 def _step(plan: Plan, step: PlannedStep, events: list[Event], names: Mapping[str, str]) -> dict[str, Any]:
+    own = [event for event in events if event.event != "skipped"]
+    if own and own[-1].event in _GOOD:  # a cell that was run twice found in place what this run had done
+        events = own
     first, last = events[0], events[-1]
     requests = [request for event in events for request in event.data.get("requests", [])]
     failures = [str(event.data.get("error", "")) for event in events if event.event == "failed"]
@@ -224,6 +246,7 @@ def _deviations(
 ) -> list[str]:
     found = []
     for approval in told["approvals"]:
+        found += _tickets(approval, told["change"])
         if approval.get("same_person"):
             found.append(f"{approval['approved_by']} approved the plan and ran it: nobody else looked at it.")
         elif approval.get("same_account"):
@@ -257,6 +280,22 @@ def _deviations(
         elif step["attempts"] > 1:
             found.append(f"{step['title']}: tried {step['attempts']} times.")
     return found
+
+
+def _tickets(approval: Mapping[str, Any], change: str) -> list[str]:
+    """Whether a plan was approved for another change than the one it was carried out for, or for none."""
+    ticket, plan = str(approval.get("ticket") or ""), str(approval["plan"])[:12]
+    if _same_ticket(ticket, change):
+        return []
+    if not ticket:
+        return [f"Plan {plan} was approved without a ticket; the request was made for change {change}."]
+    if not change:
+        return [f"Plan {plan} was approved for ticket {ticket}; the request named no change ticket."]
+    return [f"Plan {plan} was approved for ticket {ticket}, not for the request's change {change}."]
+
+
+def _same_ticket(one: str, other: str) -> bool:
+    return one.strip().casefold() == other.strip().casefold()
 
 
 def _too_long(journal: Journal, plan: Plan) -> list[str]:

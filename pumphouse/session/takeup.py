@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from pumphouse.findings import Finding
@@ -12,6 +12,7 @@ from pumphouse.model import Server
 from pumphouse.plan.changes import changed_servers
 from pumphouse.plan.fingerprint import fingerprint
 from pumphouse.plan.model import Plan, PlanServer
+from pumphouse.putback import half_way
 
 
 def approved_before(
@@ -36,6 +37,21 @@ def approved_before(
         if changed is None or chosen or len(changed) == len(plan.servers):
             continue
         return plan, (*_others(plan, changed, findings), *_said(plan, changed))
+    return None
+
+
+def left_over(journal: Journal, server_ids: Collection[str], source: Snapshot) -> Plan | None:
+    """A move that left servers half-way, of which all are chosen but those that somebody deleted at the source since.
+
+    Its selection cannot be made any more, and no other plan may finish it.
+    """
+    chosen = set(server_ids)
+    for document in journal.plan_documents(kind="move", states=("started",)):
+        plan = Plan.from_document(document)
+        all_of_it = {server.id for server in plan.servers}
+        deleted = not any(source.server(server_id) for server_id in all_of_it - chosen)
+        if chosen < all_of_it and deleted and half_way(plan, journal.step_states(plan.hash)):
+            return plan
     return None
 
 

@@ -161,6 +161,10 @@ class Step(ABC):
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Make it so; called only when :meth:`look` found nothing."""
 
+    def told(self, step: PlannedStep, outcome: Outcome) -> str:
+        """What is said of it once :meth:`act` is through and verified."""
+        return f"{'done':8} {step.title}"
+
     @abstractmethod
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """Read the cloud again; returns evidence.

@@ -65,6 +65,8 @@ class SettleServer(Step):
             "metadata": (True, dict(params["metadata"]) == dict(found.metadata)),
             "source's status": one_of(params["rests"], source.status),
             "floating IPs": (sorted(params["floating_ips"]), self._floating(ctx, step, found)),
+            # given to it since the plan was made: nobody would look for it at a server that is down
+            "floating IPs left at the source": ([], sorted(source.floating_ips)),
         }
         if params["locked"]:
             pairs["locked"] = (True, ctx.destination.compute.is_locked(found.id) is not False)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pumphouse.errors import StepError
+from pumphouse.model import Server
 from pumphouse.plan.model import PlannedStep
 from pumphouse.probes import answers
 from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.guards import probe_of
+
+#: By how much the clocks of two machines may differ without any being wrong.
+_SKEW = timedelta(minutes=1)
 
 
 class ReserveFixedIp(Step):
@@ -58,13 +62,14 @@ class DeleteSource(Step):
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Look at both copies once more, then delete the source's."""
         params = step.params
-        held_until = datetime.fromisoformat(params["held_until"]) if params.get("held_until") else None
-        if held_until is not None and datetime.now(UTC) < held_until:
+        moved = ctx.destination.compute.find_server(params["destination_id"])
+        if moved is None:
             raise StepError(
-                f"Server {params['name']} is held until {held_until:%Y-%m-%d %H:%M:%S} UTC: its source is not deleted.",
-                remedy="finalise again after that; the hold is limits.hold_s in site.yaml.",
+                f"Server {params['name']} has no copy {params['destination_id']} at {ctx.destination.name} any more: "
+                f"its source {params['source_id']} is not deleted.",
+                remedy="find out who deleted the copy; a roll back returns the source to service.",
             )
-        moved = ctx.destination.compute.get_server(params["destination_id"])
+        _require_held(ctx, step, moved)
         if moved.status != params["arrives"] or moved.task_state is not None:
             raise StepError(
                 f"Server {moved.name} ({moved.id}) is {moved.status} (task {moved.task_state}) at "
@@ -104,3 +109,29 @@ class DeleteSource(Step):
             f"Server {step.params['name']} was deleted at {ctx.source.name}: that cannot be undone.",
             remedy="move it back from the destination as a new server.",
         )
+
+
+def _require_held(ctx: Context, step: PlannedStep, moved: Server) -> None:
+    """The hold must be over by every clock that we know: nobody sees whether it is ours that was set wrong.
+
+    Neither may ours have been wrong when the server was seen to serve: its copy is as old as the destination says.
+    """
+    params = step.params
+    if not params.get("held_until"):
+        return
+    ours, held = datetime.now(UTC), datetime.fromisoformat(params["held_until"])
+    known = [("this machine", ours, held)]
+    for cloud in (ctx.source, ctx.destination):
+        if cloud.clock_ahead_s is not None:
+            theirs = ours + timedelta(seconds=cloud.clock_ahead_s)
+            known.append((cloud.name, theirs, held - _SKEW))
+            if cloud is ctx.destination and moved.created_at is not None:
+                old_enough = moved.created_at + timedelta(seconds=params.get("hold_s", 0.0))
+                known.append((cloud.name, theirs, old_enough - _SKEW))
+    for whose, now, until in known:
+        if now < until:
+            raise StepError(
+                f"Server {params['name']} is held until {until:%Y-%m-%d %H:%M:%S} UTC by the clock of {whose}, where "
+                f"it is {now:%Y-%m-%d %H:%M:%S}: its source is not deleted.",
+                remedy="finalise again after that (the hold is limits.hold_s in site.yaml); set a clock that is wrong.",
+            )

@@ -85,16 +85,17 @@ class MoveFloatingIp(Step):
         return {"address": step.params["address"], "id": outcome["id"]}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Destination first: unbind (release it if we allocated it), then bind it at the source again."""
+        """Destination first: unbind (release it if we allocated it), then bind it at the source again.
+
+        The plan found it at the source: where it was in place, an earlier run moved it that this journal forgot.
+        """
         params = step.params
-        if not ours:
-            return {"kept": True}
         require_source(ctx, params["server_id"])
         found = ground_of(ctx.destination).find_floating_ip(params["address"])
         mine = found is not None and found.project_id == ctx.mapped("project", params["project_id"])
         if found is not None and mine:
             ground_of(ctx.destination).bind_floating_ip(found.id, None)
-            if outcome.get("made", True):
+            if ours and outcome.get("made", True):
                 ground_of(ctx.destination).delete_floating_ip(found.id)
         self._give_back(ctx, step)
         if not self._wait_held(ctx, step):

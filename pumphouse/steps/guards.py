@@ -1,4 +1,4 @@
-"""What must hold before a server's source starts again or its copy loses anything; and times in the journal."""
+"""What must hold before a server's copy loses anything; how a server is probed; and times in the journal."""
 
 from __future__ import annotations
 
@@ -8,33 +8,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pumphouse.errors import StepError
-from pumphouse.model import MARKER, Server
 from pumphouse.serving import ProbeSpec
 from pumphouse.steps.base import Context
 
+#: What to do about a source that somebody started again after our stop.
+STARTED_AGAIN = (
+    "find out who started it, and why. To move it all the same, stop it and run again; to leave it in service, roll it "
+    "back, which changes nothing of it, and plan it anew."
+)
 #: Between two looks at a source whose task is waited for.
 TASK_POLL_S = 0.2
-
-
-def require_no_copy(ctx: Context, server: Server) -> None:
-    """Starting a source while its copy is there would make two live copies, whatever the journal says."""
-    project_id = ctx.journal.mapping("project", server.project_id)
-    if project_id is None:
-        return
-    moved = ctx.journal.mapping("server", server.id)
-    copies = [
-        found.id
-        for found in ctx.destination.compute.list_servers(project_id=project_id, name=server.name)
-        if found.metadata.get(MARKER) == server.id
-    ]
-    if moved is not None and moved not in copies and ctx.destination.compute.find_server(moved) is not None:
-        copies.append(moved)
-    if copies:
-        raise StepError(
-            f"Server {server.name} ({server.id}) is not started at {ctx.source.name}: its copy {', '.join(copies)} is "
-            f"still at {ctx.destination.name}.",
-            remedy="run the roll back again; it deletes the copy first.",
-        )
 
 
 def require_source(ctx: Context, source_id: str) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from pumphouse.clouds.api import Compute
-from pumphouse.errors import CloudError, PumphouseError, StepError, VerificationFailed
+from pumphouse.errors import CloudError, NotFound, PlanStale, PumphouseError, StepError, VerificationFailed
 from pumphouse.model import MARKER, Server, ServerSpec
 from pumphouse.plan.downtime import measured_rates, predict
 from pumphouse.plan.model import PlannedStep
 from pumphouse.probes import answers, wait_answer, watch
 from pumphouse.steps.base import Context, Outcome, Step, expect
-from pumphouse.steps.guards import iso, one_of, probe_of, require_no_copy, require_source
+from pumphouse.steps.copies import copies_of, require_no_copy
+from pumphouse.steps.guards import STARTED_AGAIN, iso, one_of, probe_of, require_source
 from pumphouse.steps.nics import attachment
 from pumphouse.steps.stale import gone, require_as_planned, require_unchanged
 from pumphouse.steps.user_data import compared_user_data, user_data_of
@@ -88,9 +89,14 @@ class StopServer(Step):
         return {"status": server.status}
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Unlock it and start it again at the source, unless it was stopped before us; wait until it serves."""
-        server = ctx.source.compute.get_server(step.params["server_id"])
-        require_no_copy(ctx, server)
+        """Unlock it and start it again at the source, unless it was stopped before us; wait until it serves.
+
+        One that somebody deleted there since cannot come back; nothing of it is at the destination, or its copy stayed.
+        """
+        server = ctx.source.compute.find_server(step.params["server_id"])
+        if server is None:
+            return {"gone": step.params["server_id"]}
+        require_no_copy(ctx, server, probe_of(ctx, step.params))
         if not step.params["locked"]:
             ctx.source.compute.unlock_server(server.id)
         if not ours:
@@ -120,10 +126,11 @@ class BootServer(Step):
     maps = "server"
 
     def look(self, ctx: Context, step: PlannedStep) -> Outcome | None:
-        """Adopt the server that carries our marker; clear away one that failed to build."""
+        """Adopt the server that we made; clear away one that failed to build."""
         cloud = ctx.acting(step.params)
         for found in self._copies(ctx, step, cloud.compute, cloud.project_id):
-            if found.status == "ERROR":
+            # without our marker it has served: whatever became of it since, it is not ours to clear away
+            if found.status == "ERROR" and MARKER in found.metadata:
                 ctx.report(f"{found.name}: a failed build ({found.fault or 'no reason given'}) is removed first")
                 cloud.compute.delete_server(found.id)
                 cloud.compute.wait_server_gone(found.id, timeout_s=ctx.site.action_timeout_s)
@@ -136,7 +143,15 @@ class BootServer(Step):
         """Boot, after asking the source once more that its copy is down."""
         params = step.params
         # from here on its owner must not start the source: that would be a second live copy
-        ctx.source.compute.lock_server(params["source_id"])
+        try:
+            ctx.source.compute.lock_server(params["source_id"])
+        except NotFound as error:
+            raise StepError(
+                f"Server {params['name']} ({params['source_id']}) is gone from {ctx.source.name}: somebody deleted it "
+                f"after its stop. No copy was booted.",
+                remedy="roll back servers of this plan or project: what was made ready for it is removed with them.",
+                request_id=error.request_id,
+            ) from error
         try:
             self._source_is_down(ctx, step)
         except PumphouseError:
@@ -211,15 +226,18 @@ class BootServer(Step):
         }
 
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
-        """Delete the destination's copy and wait until it is gone."""
-        if not ours:
-            return {"kept": outcome.get("id")}
-        require_source(ctx, step.params["source_id"])
+        """Delete the destination's copy and wait until it is gone.
+
+        What carries our marker or our ports is ours even if this journal did not see it made: a backup may not have.
+        """
         # as the administrator: its owner may have changed the one-time password since
         compute = ctx.destination.compute
         gone = []
         project_id = ctx.mapped("project", step.params["project_id"])
-        for found in self._copies(ctx, step, compute, project_id, outcome.get("id")):
+        copies = self._copies(ctx, step, compute, project_id, outcome.get("id"))
+        if copies:
+            require_source(ctx, step.params["source_id"])
+        for found in copies:
             compute.delete_server(found.id)
             compute.wait_server_gone(found.id, timeout_s=ctx.site.action_timeout_s)
             gone.append(found.id)
@@ -228,15 +246,10 @@ class BootServer(Step):
     def _copies(
         self, ctx: Context, step: PlannedStep, compute: Compute, project_id: str, made: str | None = None
     ) -> list[Server]:
-        """All that we made for this server: by our marker under its name, and by id under any other."""
         params = step.params
-        named = compute.list_servers(project_id=project_id, name=params["name"])
-        found = {s.id: s for s in named if s.metadata.get(MARKER) == params["source_id"]}
-        for server_id in {made, ctx.journal.mapping("server", params["source_id"])} - {None, *found}:
-            known = compute.find_server(str(server_id))
-            if known is not None and known.project_id == project_id:
-                found[known.id] = known
-        return list(found.values())
+        addresses = [one["address"] for one in params["addresses"]]
+        source_id, name = params["source_id"], params["name"]
+        return copies_of(ctx, compute, source_id, name, addresses, project_id=project_id, made=made)
 
     def _owner(self, ctx: Context, params: Mapping[str, Any]) -> str:
         return ctx.mapped("user", params["user_id"]) if params["as"] == "owner" else ctx.destination.user_id
@@ -248,8 +261,15 @@ class BootServer(Step):
             raise StepError(
                 f"Server {source.name} ({source.id}) is {source.status} (task {source.task_state}) at "
                 f"{ctx.source.name}: booting a copy would make two live copies of {addresses}.",
-                remedy="somebody started it again: make and approve the plan again.",
+                remedy=STARTED_AGAIN,
             )
+        try:
+            require_unchanged(ctx, source)
+        except PlanStale as stale:
+            raise PlanStale(
+                f"{stale.message} It is down at {ctx.source.name}, and no copy was booted.",
+                remedy="roll it back, which returns it to service as it is now, and plan it anew.",
+            ) from stale
         spec = probe_of(ctx, step.params)
         for address in step.params["addresses"]:
             if answers(spec, address["address"]):

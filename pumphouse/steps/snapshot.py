@@ -11,6 +11,7 @@ from pumphouse.errors import ActionTimeout, NotFound, StepError
 from pumphouse.model import MARKER, Image
 from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
+from pumphouse.steps.guards import STARTED_AGAIN
 from pumphouse.steps.images import SNAPSHOT_PROPERTIES, EnsureImage
 
 #: Property of a copied snapshot: which server's it is, and of which plan.
@@ -105,7 +106,7 @@ class CarrySnapshot(Step):
             raise StepError(
                 f"Server {name} ({server_id}) is {server.status} (task {server.task_state}) at {ctx.source.name}: "
                 f"a snapshot of it would not be consistent.",
-                remedy="somebody started it again: make and approve the plan again.",
+                remedy=STARTED_AGAIN,
             )
         marks = {SNAPSHOT_OF: self._mark(ctx, step)}
         image_id = ctx.source.compute.create_server_image(server_id, f"pumphouse {name}", marks)

@@ -61,6 +61,12 @@ class Undo(Step):
             return {"undone": False, "evidence": {"kept": "another move has come to need it since"}}
         return {"undone": True, "evidence": take_back(ctx, move, done, self._primitives)}
 
+    def told(self, step: PlannedStep, outcome: Outcome) -> str:
+        """What was there before us, or is needed by others, stays: nobody is to read that it was taken back."""
+        stays = outcome["evidence"].get("kept") and not str(step.params["step_key"]).startswith("stop:")
+        title = step.title.removeprefix("undo: ")
+        return f"left in place: {title}" if stays else super().told(step, outcome)
+
     def verify(self, ctx: Context, step: PlannedStep, outcome: Outcome) -> Outcome:
         """A server that went back must run at the source as it did, and its copy be gone; evidence is passed on.
 
@@ -68,7 +74,7 @@ class Undo(Step):
         """
         done = ctx.plan_of(step.params["plan_hash"]).step(step.params["step_key"])
         evidence = dict(outcome.get("evidence", {}))
-        if done.kind == "stop":
+        if done.kind == "stop" and "gone" not in evidence:
             source = ctx.source.compute.get_server(done.params["server_id"])
             back = (evidence["kept"],) if "kept" in evidence else ("ACTIVE",)
             expect(f"server {source.name} at {ctx.source.name}", {"status": one_of(back, source.status)})

@@ -20,8 +20,10 @@ from pumphouse.errors import (
     NotFound,
     QuotaExceeded,
     RateLimited,
+    Stopped,
 )
 from pumphouse.model import ServerSpec
+from pumphouse.pausing import EAR_S, listening
 from tests.clouds.conftest import Naps
 from tests.clouds.stub import PASSWORD, TOKEN, Answer, Call, Stub
 
@@ -128,6 +130,25 @@ def test_a_cloud_that_is_being_taken_apart_is_not_waited_for(
     assert sum(naps) < 60
     cloud.wire.outage_s = 1800.0
     assert cloud.compute.list_keypairs() == [], "one that was not to end is waited for"
+
+
+def test_a_cloud_that_is_gone_is_not_waited_for_when_nobody_wants_it_any_more(
+    cloud: OpenStackCloud, stub: Stub, naps: Naps
+) -> None:
+    class Impatient:
+        def ended(self) -> bool:
+            return False
+
+        def require_going_on(self) -> None:
+            if sum(naps) > 3:
+                raise Stopped("somebody asked", remedy="go on later.")
+
+    stub.on("GET", KEYS, *[Answer(act="reset")] * 50, EMPTY)
+    cloud.wire.outage_s = 1800.0
+    with listening(Impatient()), pytest.raises(Stopped):
+        cloud.compute.list_keypairs()
+    assert 3 < sum(naps) <= 3 + EAR_S
+    assert max(naps) <= EAR_S
 
 
 def test_a_write_that_never_left_is_repeated(cloud: OpenStackCloud, stub: Stub, naps: Naps) -> None:

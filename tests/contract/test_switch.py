@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pumphouse.errors import NodeRefused, NodeTimeout
-from pumphouse.nodes.api import PortState, Switch
+from pumphouse.nodes.api import LearnedMacs, PortState, Switch
 from pumphouse.nodes.connect import SWITCH_GROUP, driver
 from pumphouse.nodes.spec import SwitchSpec
 from pumphouse.nodes.switches import base, manual, netmiko, snmp
@@ -28,6 +28,7 @@ from tests.nodes.switchlab import (
     NAMES,
     PASSWORD,
     PRIVATE,
+    SPEAKER,
     RealOpenVSwitch,
     SwitchLab,
     give_up,
@@ -44,7 +45,8 @@ NO_PORTS = ("", " ", "p1; reload", "p1\nreload", "p1 && reboot", "$(reboot)", "`
 class Bench:
     """A switch under test. ``open`` takes changes of its spec; ports by kind; ``look`` tells a port's VLAN otherwise.
 
-    ``bad_names`` are what it takes for no port without asking the switch.
+    ``bad_names`` are what it takes for no port without asking the switch. ``speak`` lets :data:`SPEAKER` be heard at
+    the port of kind ``mine``, and says whether the switch can tell; None: somebody else may be there.
     """
 
     open: Callable[..., Switch]
@@ -53,6 +55,7 @@ class Bench:
     look: Callable[[str], int]
     reset: Callable[[], None]
     bad_names: tuple[str, ...] = NO_PORTS
+    speak: Callable[[], bool] | None = None
 
     def __getitem__(self, kind: str) -> str:
         if kind not in self.ports:
@@ -111,6 +114,7 @@ def anybody(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         lab.vlan,
         back,
         bad_names=plain.get(request.param, NO_PORTS),
+        speak=lambda: request.param != "manual",
     )
 
 
@@ -121,12 +125,17 @@ def _open_vswitch(real: RealOpenVSwitch) -> Bench:
         for kind in ("mine", "other"):
             real.ask("set", "port", names[kind], f"tag={PRIVATE}")
 
+    def speak() -> bool:
+        real.receive(names["mine"], SPEAKER)
+        return True
+
     return Bench(
         lambda **changes: netmiko.open_switch(replace(real.spec(), **changes), ""),
         names,
         (ADMIN, PRIVATE),
         real.vlan,
         back,
+        speak=speak,
     )
 
 
@@ -200,6 +209,28 @@ def test_several_ports_are_read_in_the_order_asked_and_others_stay(bench: Bench)
     assert switch.ports([other, mine]) == (PortState(other, private), PortState(mine, admin))
     assert switch.ports([]) == ()
     assert bench.look(other) == private
+
+
+def test_who_is_heard_at_a_port_is_told_or_that_it_cannot_be(bench: Bench) -> None:
+    mine, switch = bench["mine"], bench.open()
+    tells = bench.speak() if bench.speak is not None else None
+    told = switch.macs(mine)
+    if tells is None:
+        assert told.port == mine
+    elif tells:
+        assert told == LearnedMacs(mine, (SPEAKER,))
+        assert switch.macs(bench["other"]) == LearnedMacs(bench["other"])
+    else:
+        assert not told.macs
+        assert "by hand" in told.untold
+
+
+@pytest.mark.parametrize("anybody", ["ios", "shell", "snmp", "open-vswitch"], indirect=True, scope="module")
+def test_nobody_is_said_to_be_heard_at_a_port_that_is_none(bench: Bench) -> None:
+    with pytest.raises(NodeRefused, match="port"):
+        bench.open().macs(bench["mine"][:-1] + "7")
+    with pytest.raises(NodeRefused, match="cannot be a port"):
+        bench.open().macs(bench.bad_names[0])
 
 
 def test_only_allowed_vlans_are_entered_and_left(bench: Bench) -> None:

@@ -126,13 +126,18 @@ def test_a_hash_of_another_site_is_told_from_one_that_is_too_short(tmp_path: Pat
 def test_the_check_ends_with_what_it_comes_to(capsys: pytest.CaptureFixture[str]) -> None:
     infos = (Finding("info", f"c{n}", "x", "y.") for n in range(9))
     found = [Finding("block", "cidr", "network a", "overlaps."), *infos]
-    _print_verdict(tuple(found))
+    _print_verdict(tuple(found), nodes=True)
     said = capsys.readouterr().out.strip()
     assert said == (
         "1 blocks, 0 warn, 9 inform: mend what blocks (network a [cidr] above is the first), then check again."
     )
-    _print_verdict(tuple(found[1:]))
-    assert capsys.readouterr().out.strip().startswith("0 block, 0 warn, 9 inform: nothing blocks: go on with ")
+    for nodes in (False, True):
+        for rest in (found[1:], []):
+            _print_verdict(tuple(rest), nodes=nodes)
+            said = capsys.readouterr().out.strip()
+            assert said.startswith("0 block, 0 warn, 9 inform: nothing blocks. Go on with ") == bool(rest)
+            assert "notebooks/02-check.ipynb" in said
+            assert ("notebooks/06-acquire-nodes.ipynb" in said) == nodes
 
 
 def test_commands_of_others_are_listed_and_load_only_when_asked_for() -> None:

@@ -270,6 +270,11 @@ def test_made_by_us_looks_over_all_plans(journal: Journal) -> None:
         (("a",), {"a": ("done", "verified")}, "succeeded"),
         (("a", "b"), {"a": ("skipped",), "b": ("done", "verified")}, "succeeded"),
         (("a", "b"), {"a": ("skipped",), "b": ("skipped",)}, "nothing-to-do"),
+        # a cell that was run twice: what this run did is not "nothing"
+        (("a", "b"), {"a": ("intent", "done", "verified", "skipped"), "b": ("skipped",)}, "succeeded"),
+        (("a",), {"a": ("undo-intent", "undone", "skipped")}, "succeeded"),
+        (("a",), {"a": ("intent", "failed", "skipped")}, "succeeded"),
+        (("a",), {"a": ("failed", "skipped")}, "nothing-to-do"),
         (("a",), {"a": ("undo-intent", "undone")}, "succeeded"),
         (("a",), {}, "incomplete"),
         (("a", "b"), {"a": ("skipped",)}, "incomplete"),

@@ -14,6 +14,7 @@ from pumphouse.errors import CloudUnreachable, SiteError
 from pumphouse.model import MARKER, Flavor, Image
 from pumphouse.plan.images import to_copy
 from pumphouse.plan.model import Plan
+from pumphouse.plan.snapshot import copied_for
 from pumphouse.site import Carry, load_site
 from pumphouse.steps.progress import Progress, size_text
 from tests.core.making import healthy, make_plan, make_step, planned
@@ -50,6 +51,22 @@ def test_what_is_counted_before_there_is_a_plan_is_what_the_plan_copies(
     plan, _ = web_from(tmp_path, root, *twin, *parts.values(), destination=destination)
     counted = to_copy(healthy(images=(root, *twin, *parts.values())), destination, [root.id])
     assert sum(counted.values()) == plan.copy_bytes == expected << 20
+
+
+@pytest.mark.parametrize("carried", [(), ("acme-web1",), ("acme-web1", "acme-web2")])
+def test_a_disk_that_is_carried_by_snapshot_is_counted_nowhere(tmp_path: Path, carried: tuple[str, ...]) -> None:
+    """What the picker adds up is what the plan says, whatever ``carry`` is."""
+    kernel = make_image("aki", size_bytes=5 << 20)
+    one, other = make_image("ami", properties={"kernel_id": kernel.id}), make_image("other", checksum="0" * 32)
+    servers = (make_server(image_id=one.id), make_server("acme-web2", image_id=other.id))
+    source = healthy(images=(one, other, kernel), servers=servers, floating_ips=())
+    carry = Carry(servers=dict.fromkeys(carried, "snapshot"))
+    plan, _ = planned(tmp_path, "acme-web1", "acme-web2", source=source, carry=carry)
+    counted = copied_for(source, None, carry, [server.id for server in servers])
+    sizes = {image.id: image.size_bytes for image in (one, other, kernel)}
+    left = {kernel.id, *(s.image_id for s in servers if s.name not in carried)}
+    assert counted == {image_id: sizes[image_id] for image_id in left}
+    assert plan.copy_bytes == sum(counted.values())
 
 
 # --- one copy per content -----------------------------------------------------------------------------

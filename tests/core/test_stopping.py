@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from click.testing import CliRunner
 from pumphouse.cli import main
 from pumphouse.errors import JournalError, Stopped
 from pumphouse.journal import Journal
+from pumphouse.journal.outage import Outage
+from pumphouse.pausing import pause
 from pumphouse.plan.model import Plan
 from pumphouse.steps import STEPS
 from pumphouse.stopping import StopKind, ask_to_stop, pending_stop, was_stopped
@@ -132,6 +136,75 @@ def test_a_server_half_way_from_an_earlier_run_is_finished_first(bench: Bench, s
     with pytest.raises(Stopped, match="Nothing is half-way"):
         bench.run(plan, workers=1)
     assert stage.acted()[-2:] == ["job:boot-web2", "job:up-web2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "waits", "heard"),
+    [
+        (StopKind.NOW, "job:image", True),
+        (StopKind.AFTER_SERVER, "job:image", True),
+        (StopKind.NOW, "job:boot-web1", True),
+        (StopKind.AFTER_SERVER, "job:boot-web1", False),  # it is begun, and is finished when its cloud is back
+    ],
+)
+def test_a_stop_is_heard_while_a_step_waits_for_what_is_gone(
+    bench: Bench, stage: Stage, kind: StopKind, waits: str, heard: bool
+) -> None:
+    plan = plan_of_three()
+    waited: list[float] = []
+
+    def gone() -> None:
+        ask(bench, plan, kind)
+        began = time.monotonic()
+        try:
+            pause(60.0 if heard else 0.1)
+        finally:
+            waited.append(time.monotonic() - began)
+
+    stage.doing["act", waits] = gone
+    with pytest.raises(Stopped) as stopped:
+        bench.run(plan, workers=1)
+    assert max(waited) < 5
+    events = [e.event for e in bench.journal.events(plan_hash=plan.hash, step_key=waits)]
+    assert events[:1] == ["intent"]
+    assert "failed" not in events
+    assert was_stopped(bench.journal.events(run_id=bench.run_id))
+    assert (f"Given up while waiting, and gone on with next time: do {waits}." in stopped.value.message) == heard
+    assert (bench.state(plan, waits) == "intent") == heard
+    assert ("maybe down: web1" in stopped.value.message) == (heard and waits == "job:boot-web1")
+
+    stage.doing.clear()
+    bench.run(plan, workers=1)
+    assert bench.result() == "succeeded"
+    assert sorted(stage.objects) == sorted(step.key for step in plan.steps)
+
+
+def test_whoever_interrupts_does_not_wait_for_what_is_gone(bench: Bench, stage: Stage) -> None:
+    """Ctrl-C raises in the main thread; steps that wait there for a cloud or the journal are given up."""
+    plan = make_plan(make_step("job:cloud"), make_step("job:journal"), make_step("job:other"))
+    waiting = threading.Barrier(3)
+    patient = Outage(3600.0)
+    still: list[bool] = []
+
+    def wait_for_the_journal() -> None:
+        waiting.wait(20)
+        while patient.wait("x", "gone"):
+            pass
+        still.append(True)
+
+    def interrupt() -> None:
+        waiting.wait(20)
+        raise KeyboardInterrupt
+
+    stage.doing["act", "job:cloud"] = lambda: (waiting.wait(20), pause(3600.0))  # type: ignore[assignment, return-value]
+    stage.doing["act", "job:journal"] = wait_for_the_journal
+    stage.doing["act", "job:other"] = interrupt
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(plan, workers=3)
+    assert time.monotonic() - began < 20
+    assert still == [True]
+    assert bench.state(plan, "job:cloud") == "intent"
 
 
 def test_the_sharper_request_counts(bench: Bench) -> None:

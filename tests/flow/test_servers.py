@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pumphouse.errors import ClaimHeld, StepError
+from pumphouse.errors import ChecksFailed, PlanHeld, StepError
 from pumphouse.journal import Journal
 from pumphouse.selection import select_servers
 from tests.flow.desk import AT_SOURCE, MOVED, STOPPED, Desk, eventually
@@ -248,12 +248,17 @@ def test_two_operators_at_the_same_server(desk: Desk, fleet: Iterator[str], tmp_
     with mover(desk, ids, "--at", "stop:done", "--wait-for", str(go_on)) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "waiting"
-        done = desk.do("move", ids=ids, approved=False)
-        assert done.error is not None
-        assert isinstance(done.error.__cause__, ClaimHeld)
-        assert ids[0] in str(done.error)
-        assert f"pid {process.pid}" in str(done.error)
-        assert done.result == "failed"
+        with pytest.raises(ChecksFailed, match=r"is being carried out by run .* by olga") as refused:
+            desk.do("move", ids=ids, approved=False)
+        assert [one.code for one in refused.value.findings] == ["plan-under-way"]
+        assert f"(pid {process.pid})" in str(refused.value)
+        # whoever passes over the check is refused by the plan's claim, before anything of it is begun
+        with desk.run() as run:
+            plan = run.plan_move(select_servers(run.inventory().servers, ids=ids))
+            run.require_approval(plan)
+            with pytest.raises(PlanHeld, match=f"pid {process.pid}"):
+                run.prepare(plan)
+            assert run.journal.get_run(run.id).result == "refused"
         assert desk.places(ids) == [STOPPED]
         go_on.touch()
         said, _ = process.communicate(timeout=60)
@@ -262,5 +267,5 @@ def test_two_operators_at_the_same_server(desk: Desk, fleet: Iterator[str], tmp_
     journal = Journal.open(f"sqlite:///{desk.lab.directory / 'journal.db'}")
     rows = {row.id: row.result for row in journal.list_runs()}
     journal.close()
-    assert list(rows.values())[-2:] in (["succeeded", "failed"], ["failed", "succeeded"])
+    assert list(rows.values())[-3:] == ["succeeded", "refused", "refused"]
     assert desk.do("move", ids=ids, approved=False).result == "nothing-to-do"

@@ -199,7 +199,10 @@ def about_a_port(rig: Rig, what: str, seed: int, place: int, timeout_s: float, s
     name, dice = PORTS[place], random.Random(f"{what} {seed}")
     before = rig.fleet.ports[name].vlan
     wanted = ADMIN if before == PRIVATE else PRIVATE
-    moves = dice.random() < 0.6
+    moves, hears = dice.random() < 0.6, dice.random() < 0.3
+    if hears and not moves:
+        heard, _ = talked(what, timeout_s, lambda: switch.macs(name))
+        assert heard is None or (heard.port == name and not (heard.macs and heard.untold)), f"{what} {seed}"
     value, error = talked(what, timeout_s, lambda: switch.set_vlan(name, wanted) if moves else switch.port(name))
     after = rig.fleet.ports[name].vlan
     assert after in ((before, wanted) if moves else (before,)), f"{what} {seed}"

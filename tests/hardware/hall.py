@@ -108,9 +108,11 @@ class LabHall:
 
     # -- acting -------------------------------------------------------------------------------
     @contextlib.contextmanager
-    def run(self) -> Iterator[Run]:
-        """A run on nodes, ended and closed afterwards."""
-        run = begin(self.lab.site_file, operator="olga", notebook="test", hardware=True, report=self.lines.append)
+    def run(self, site: Path | None = None) -> Iterator[Run]:
+        """A run on nodes, ended and closed afterwards; by another site file where one is given."""
+        run = begin(
+            site or self.lab.site_file, operator="olga", notebook="test", hardware=True, report=self.lines.append
+        )
         try:
             yield run
         finally:

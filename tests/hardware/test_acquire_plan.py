@@ -63,7 +63,8 @@ def test_everything_is_done_in_order_and_the_node_loses_power_only_when_nothing_
     made, findings = plan(make_facts(*servers))
     assert blocking(findings) == ()
     kinds = [step.kind for step in made.steps]
-    assert kinds == ["host-disable", "leave-host", "leave-host", "host-empty", "node-off", "node-vlan"]
+    assert kinds == ["node-port", "host-disable", "leave-host", "leave-host", "host-empty", "node-off", "node-vlan"]
+    assert made.step("host-disable:host-n1").needs == ("node-port:n1",)
     assert {*made.step("host-empty:host-n1").needs} == {
         "host-disable:host-n1",
         *(f"leave-host:{server.id}" for server in servers),
@@ -71,7 +72,7 @@ def test_everything_is_done_in_order_and_the_node_loses_power_only_when_nothing_
     assert made.step("node-off:n1").needs == ("host-empty:host-n1",)
     assert made.step("node-vlan:n1").needs == ("node-off:n1",)
     assert made.step("node-vlan:n1").params["vlan"] == 100
-    assert {step.host for step in made.steps if step.kind != "node-vlan"} == {"host-n1"}
+    assert {step.host for step in made.steps if step.kind not in ("node-port", "node-vlan")} == {"host-n1"}
 
 
 @pytest.mark.parametrize("host", [DEAD, {}])

@@ -31,8 +31,8 @@ from tests.hardware.world import Hall, World
 FIRST, LAST = (make_node(name, role="controller") for name in ("n1", "n2"))
 KNOWN = Archive(("true",), "/archive.tar")
 OFF_TO_SERVING = [
-    "controller-off", "node-vlan", "node-pxe", "node-on", "node-discovered", "node-assign", "node-deploy", "host-up",
-    "canary",
+    "node-port", "controller-off", "node-vlan", "node-pxe", "node-on", "node-discovered", "node-assign", "node-deploy",
+    "host-up", "canary",
 ]  # fmt: skip
 
 
@@ -111,8 +111,9 @@ def test_controllers_go_one_after_the_other_and_the_second_waits_until_the_first
         *(("n1", kind) for kind in OFF_TO_SERVING),
         *(("n2", kind) for kind in OFF_TO_SERVING),
     ]
-    assert made.step("controller-off:n2").needs == ("canary:n1",)
-    assert made.step("controller-off:n1").needs == ("archive:old",)
+    assert made.step("node-port:n2").needs == ("canary:n1",)
+    assert made.step("node-port:n1").needs == ("archive:old",)
+    assert made.step("controller-off:n1").needs == ("node-port:n1",)
     irreversible = {step.kind for step in made.steps if step.undo is None}
     assert irreversible == {"node-deploy"}
     assert "archive" in made.step("node-deploy:n1").cost

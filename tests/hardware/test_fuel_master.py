@@ -86,7 +86,7 @@ def floating(hall: LabHall) -> set[str]:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"public": {"cidr": "10.0.0.0/24"}}, "give cidr and gateway"),
+        ({"public": {"cidr": "10.0.0.0/24"}}, "in the parameter public both cidr and gateway"),
         ({"medium": "floppy"}, "No medium"),
         ({"public": {"cidr": "10.0.0.0/24", "gateway": "10.1.0.1"}}, "is not in the Public network"),
         ({"public": {"cidr": "10.0.0.0/29", "gateway": "10.0.0.1", "hosts": 9}}, "no 32 addresses in a row"),

@@ -6,6 +6,7 @@ Each test has nodes of its own, so that their order does not matter.
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from pumphouse.errors import PumphouseError, StepError
 from tests.hardware.hall import LabHall
@@ -28,7 +29,7 @@ def test_one_node_goes_over_by_its_notebooks_and_every_server_is_alive(hall: Lab
     hall.approve("acquire", "cmp-02")
     code, outcome = hall.headless("notebooks/06-acquire-nodes.ipynb", node="cmp-02")
     assert (code, outcome["result"]) == (0, "succeeded"), outcome
-    asked = {"discovery_s": 60.0, "copy_disks": False}
+    asked = {"discovery_s": 60.0}
     hall.approve("transfer", "cmp-02", **asked)
     code, outcome = hall.headless("notebooks/08-transfer-node.ipynb", node="compute2", **asked)
     assert (code, outcome["result"]) == (0, "succeeded"), outcome
@@ -40,6 +41,26 @@ def test_one_node_goes_over_by_its_notebooks_and_every_server_is_alive(hall: Lab
     assert all(host != "compute2" for host, _ in after.values())
     assert hall.canaries() == []
     hall.conscience()
+
+
+@pytest.mark.parametrize("switch", ["sw1", "sw1-snmp"])
+def test_two_ports_that_site_yaml_mixes_up_block_a_plan_of_either_node(hall: LabHall, switch: str) -> None:
+    """Both are in the VLAN that site.yaml says, and a machine runs at each: only the switch tells them apart."""
+    site = yaml.safe_load(hall.lab.site_file.read_text(encoding="utf-8"))
+    ports = {name: site["nodes"][name]["ports"][0] for name in ("cmp-01", "ctl-01")}
+    for name, other in (("cmp-01", "ctl-01"), ("ctl-01", "cmp-01")):
+        site["nodes"][name]["ports"][0] = {**ports[name], "port": ports[other]["port"], "switch": switch}
+    mixed_up = hall.lab.site_file.with_name(f"mixed-up-{switch}.yaml")
+    mixed_up.write_text(yaml.safe_dump(site), encoding="utf-8")
+    with hall.run(mixed_up) as run:
+        found = {one.code: one for one in run.check(run.hardware.plan_acquire("cmp-01"))}
+    foreign = site["nodes"]["ctl-01"]["macs"][0]
+    assert found["port-of-another"].severity == "block"
+    assert f"MAC {foreign} is heard there, which site.yaml gives to node ctl-01" in found["port-of-another"].message
+    with hall.run() as run:
+        plan = run.hardware.plan_acquire("cmp-01")
+        assert not [one for one in run.check(plan) if one.code.startswith("port-")]
+        assert any("its own MAC" in note.text for note in plan.notes)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +124,7 @@ def test_servers_of_a_dead_host_are_built_anew_after_its_node_lost_power(hall: L
     assert servers
     with hall.run() as run:
         plan = run.hardware.plan_acquire("cmp-01", method="rebuild")
-        assert [step.kind for step in plan.steps][:2] == ["host-disable", "node-fence"]
+        assert [step.kind for step in plan.steps][:3] == ["node-port", "host-disable", "node-fence"]
         hall.carry_out(run, plan, accepted="disk-lost")
     after = hall.servers()
     assert all(after[name][1] == "ACTIVE" and after[name][0] != "compute1" for name in servers)

@@ -411,7 +411,7 @@ def test_a_server_that_nobody_planned_for_keeps_its_node_from_being_fenced(hall:
     world.servers.append(on_host("late"))
     fence = plan.step("node-fence:n1")
     with pytest.raises(PumphouseError, match="does not build anew elsewhere: late"):
-        execute(hall.context(plan), [plan.step("host-disable:host-n1"), fence])
+        execute(hall.context(plan), [plan.step("node-port:n1"), plan.step("host-disable:host-n1"), fence])
     assert (world.power, world.log) == ("on", ["disable"])
 
 

@@ -237,7 +237,7 @@ def test_who_answered_is_remembered(hall: FarHall, monkeypatch: pytest.MonkeyPat
 @pytest.mark.slow
 @pytest.mark.parametrize("device", ["bmc", "fuel"])
 def test_a_device_of_the_lab_that_is_gone_for_a_while(hardware_lab: LabHall, device: str) -> None:
-    """Real silence on a real wire, from the first step that is done until the run says that it waits."""
+    """Real silence on a real wire, from the first step that asked both until the run says that it waits."""
     lab, lines = hardware_lab.lab, list[str]()
     hardware_lab.ground()
 
@@ -253,7 +253,7 @@ def test_a_device_of_the_lab_that_is_gone_for_a_while(hardware_lab: LabHall, dev
         lines.append(line)
         if "aiting" in line:  # by the step, or by our client of Fuel, which has a patience of its own
             gone(False)
-        elif not any("aiting" in one for one in lines) and line.startswith(("done", "in place")):
+        elif not any("aiting" in one for one in lines) and line.startswith(("done     power", "in place power")):
             gone(True)
 
     with begin(lab.site_file, operator="olga", notebook="test", hardware=True, report=hear) as run:

@@ -27,7 +27,7 @@ from tests.core.making_runs import start_run
 from tests.hardware.making import DIGEST, NAMES, make_facts, make_node, make_service, on_host
 
 ORDER = [
-    "host-disable", "host-empty", "node-off", "node-vlan", "node-pxe", "node-on", "node-discovered",
+    "node-port", "host-disable", "host-empty", "node-off", "node-vlan", "node-pxe", "node-on", "node-discovered",
     "node-assign", "node-deploy", "host-up", "canary", "host-forget",
 ]  # fmt: skip
 

@@ -10,6 +10,7 @@ import pytest
 from pumphouse.errors import PumphouseError
 from pumphouse.journal import Journal
 from pumphouse.nodes.fuel import FuelNode
+from pumphouse.session.report import make_report
 from pumphouse.steps import STEPS
 from tests.factories import make_server
 from tests.hardware.making import make_service
@@ -22,8 +23,8 @@ WHOLE = [
 ]  # fmt: skip
 OVERWRITTEN = "deploy"
 KINDS = (
-    "host-disable", "host-empty", "node-off", "node-vlan", "node-pxe", "node-on", "node-discovered", "node-assign",
-    "node-deploy", "host-up", "canary", "host-forget",
+    "node-port", "host-disable", "host-empty", "node-off", "node-vlan", "node-pxe", "node-on", "node-discovered",
+    "node-assign", "node-deploy", "host-up", "canary", "host-forget",
 )  # fmt: skip
 
 
@@ -53,6 +54,7 @@ def test_a_node_goes_over_in_the_seeds_order_and_a_second_run_changes_nothing(ha
         ("foreign-serial-in-fuel", "not the machine that was meant", WHOLE[:5]),
         ("deploy-error", "ended in error", WHOLE[:7]),
         ("never-up", "down at new", WHOLE[:7]),
+        ("kept-group", "left of its security groups", WHOLE[:9]),
     ],
 )
 def test_a_fault_is_a_clear_stop_and_the_same_notebook_goes_on_when_it_is_mended(
@@ -103,9 +105,15 @@ def test_what_was_disabled_before_us_stays_disabled(hall: Hall) -> None:
     hall.world.broken.add("deaf-port")
     refused(hall)
     hall.world.broken.clear()
-    hall.give_back()
+    plan = hall.give_back()
     assert hall.world.service.status == "disabled"
     assert hall.world.log == ["power off", "boot disk", "power on"]
+    lines = "\n".join(hall.lines)
+    assert "left in place: disable nova-compute on host-n1" in lines
+    assert "done     undo: disable" not in lines
+    assert "done     undo: power off n1" in lines
+    results = {one.name: (one.result, one.why) for one in make_report(hall.journal, plan).objects}
+    assert results["disable nova-compute on host-n1"] == ("kept", "disabled before pumphouse")
 
 
 def test_a_deployed_node_is_not_given_back(hall: Hall) -> None:
@@ -172,7 +180,7 @@ def test_other_peoples_pending_changes_are_not_deployed(hall: Hall) -> None:
 @pytest.mark.parametrize("taken", ["node:n1", "host:host-n1"])
 def test_two_runs_do_not_work_on_one_node(hall: Hall, taken: str) -> None:
     hall.journal.claim("another run", [taken], holder="somebody@elsewhere:1", lease_s=100)
-    assert f"{taken} is being worked on by somebody@elsewhere" in str(refused(hall))
+    assert f"{taken.replace(':', ' ')} is being worked on by somebody@elsewhere" in str(refused(hall))
     assert "power off" not in hall.world.log
 
 

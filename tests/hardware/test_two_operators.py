@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pumphouse.holder import holder_words
 from pumphouse.journal import Journal
 from tests.core.processes import workers
 from tests.hardware.world import Hall, World, refused
@@ -41,7 +42,7 @@ def test_another_process_has_it_until_it_dies(hall: Hall, journal_url: str, take
         other.go()
         theirs = other.answer()
         said = str(refused(hall))
-        assert f"{taken} is being worked on by {theirs['holder']}" in said
+        assert f"{taken.replace(':', ' ')} is being worked on by {holder_words(theirs['holder'])}" in said
         assert theirs["run_id"] in said
         # what is the other's has not been touched; a host that is only disabled is enabled again by its owner
         assert hall.world.log in ([], ["disable"])

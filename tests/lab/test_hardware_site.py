@@ -8,8 +8,11 @@ import pytest
 import yaml
 
 from pumphouse.clouds import OpenStackCloud, connect_site
+from pumphouse.lab.hardware.furnish import FLAVOR, IMAGE, NETWORK
 from pumphouse.nodes.connect import Nodes
 from pumphouse.site import Site, load_site
+from pumphouse.steps.hardware.canary import find_parts, taken_at
+from pumphouse.steps.hardware.install import find_template
 from tests.labsite import LabSite, start_lab
 
 EMPTY = "cmp-05"
@@ -50,6 +53,20 @@ def test_every_host_is_described_and_no_password_is(
     text = racks.site_file.read_text(encoding="utf-8")
     assert not [password for password in passwords if password in text]
     assert (racks.directory / "secure.yaml").stat().st_mode & 0o077 == 0
+
+
+def test_the_new_cloud_has_what_a_canary_is_made_of_and_its_nodes_have_disks_like_the_others(
+    site: Site, clouds: tuple[OpenStackCloud, OpenStackCloud]
+) -> None:
+    said = dict.fromkeys(("image", "flavor", "network"), "")
+    parts = find_parts(clouds[1], said, taken=taken_at(clouds[0]))
+    assert tuple(part.name for part in parts) == (IMAGE, FLAVOR, NETWORK)
+    assert site.hardware.fuel is not None
+    with Nodes(site).fuel() as fuel:
+        template = find_template(fuel, site.hardware, site.hardware.fuel.template_node)
+        used_mib = sum(int(volume["size"]) for disk in fuel.disks(template.id) for volume in disk["volumes"])
+    told = {one.hostname: one.disk_gib for one in clouds[0].compute.list_hypervisors()}
+    assert all(gib is not None and used_mib <= gib * 1024 for gib in told.values()), (used_mib, told)
 
 
 def test_a_host_goes_all_the_way_to_fuel(

@@ -36,6 +36,8 @@ NAMES = {
     "trunk": ("GigabitEthernet1/0/12", "eth12"),
     "deaf": ("GigabitEthernet1/0/13", "eth13"),
 }
+#: Who speaks at the ports of kind ``mine``.
+SPEAKER = "02:00:00:00:00:0a"
 
 
 @dataclass
@@ -87,7 +89,12 @@ def make_fleet() -> Fleet:
             ports[name] = Port(name, OFFICE if kind == "office" else PRIVATE, {ADMIN} if kind == "trunk" else set())
     nics = [Nic(f"nic{i}", f"02:00:00:00:00:0{i}", name) for i, name in enumerate(NAMES["deaf"])]
     deaf = Machine("deaf", "S1", "P", "g", nics, staged={"deaf-port"})
-    return Fleet(machines={"deaf": deaf}, ports=ports, vlans={ADMIN: "admin", PRIVATE: "private", OFFICE: "office"})
+    speaks = Machine("mine", "S2", "P", "g2", [Nic("nic", SPEAKER, name) for name in NAMES["mine"]])
+    return Fleet(
+        machines={"deaf": deaf, "mine": speaks},
+        ports=ports,
+        vlans={ADMIN: "admin", PRIVATE: "private", OFFICE: "office"},
+    )
 
 
 @contextlib.contextmanager
@@ -151,6 +158,16 @@ class RealOpenVSwitch:
         """Where a port really is."""
         return int(self.ask("get", "port", port, "tag"))
 
+    @property
+    def appctl(self) -> str:
+        """The command that speaks to its daemon."""
+        return f"ovs-appctl --timeout=10 --target={self.folder}/c2"
+
+    def receive(self, port: str, mac: str) -> None:
+        """Let a frame come in at a port."""
+        frame = f"ffffffffffff{mac.replace(':', '')}0806{'0' * 92}"
+        _run(*self.appctl.split(), "netdev-dummy/receive", port, frame)
+
     def spec(self, **changes: Any) -> SwitchSpec:
         """``site.yaml``'s word on it."""
         return SwitchSpec(
@@ -164,7 +181,7 @@ class RealOpenVSwitch:
             options={
                 "known_hosts": str(self.folder / "known_hosts"),
                 "key_file": str(self.folder / "user"),
-                "variables": {"vsctl": self.vsctl},
+                "variables": {"vsctl": self.vsctl, "appctl": self.appctl},
                 **changes,
             },
         )

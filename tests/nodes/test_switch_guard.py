@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pumphouse.errors import NodeError, NodeRefused, NodeTimeout, NodeUnreachable
-from pumphouse.nodes.api import PortState
+from pumphouse.nodes.api import LearnedMacs, PortState
 from pumphouse.nodes.spec import Login, SwitchSpec
 from pumphouse.nodes.switches.base import SETTLE_S, Conversation, GuardedSwitch
 
@@ -49,6 +49,10 @@ class Scripted(GuardedSwitch):
         if "move" in self.calls and self.shows:
             self.state = self.shows.pop(0)
         return self.state
+
+    def heard(self, port: str) -> LearnedMacs:
+        self.calls.append("hear")
+        return LearnedMacs(port)
 
     def move(self, before: PortState, vlan: int) -> None:
         assert before == self.state
@@ -134,4 +138,8 @@ def test_no_name_and_no_ports_need_no_login() -> None:
         switch.ports(["p1", "p2"])
     with pytest.raises(NodeRefused):
         switch.set_vlan("p2", 10)
+    with pytest.raises(NodeRefused):
+        switch.macs("p2")
     assert switch.calls == []
+    assert switch.macs("p1") == LearnedMacs("p1")
+    assert switch.calls == ["login", "hear", "logout"]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from pumphouse.errors import NodeGarbled, SiteError
 from pumphouse.nodes import spec
-from pumphouse.nodes.api import PortState
+from pumphouse.nodes.api import LearnedMacs, PortState
 from pumphouse.nodes.connect import SWITCH_GROUP, driver
 from pumphouse.nodes.switches.platforms import Platform, build, load
 
@@ -301,3 +301,104 @@ def test_the_switches_of_the_documentation_are_switches(tmp_path: Path, monkeypa
     for name, switch in hardware.switches.items():
         assert driver(SWITCH_GROUP, switch.driver, name)(switch, "password-1").name == name
     assert all(name in section for name in NAMES)
+
+
+IOS_HEARD = """\
+          Mac Address Table
+-------------------------------------------
+
+Vlan    Mac Address       Type        Ports
+----    -----------       --------    -----
+ All    0100.0ccc.cccc    STATIC      CPU
+ 100    5254.00AB.cd01    DYNAMIC     Gi1/0/1
+ 100    fa16.3e00.0001    STATIC      Gi1/0/1
+Total Mac Addresses for this criterion: 3
+"""
+EOS_HEARD = """\
+          Mac Address Table
+------------------------------------------------------------------
+
+Vlan    Mac Address       Type        Ports      Moves   Last Move
+----    -----------       ----        -----      -----   ---------
+ 100    5254.00ab.cd01    DYNAMIC     Et1        1       0:05:05 ago
+ 100    fa16.3e00.0001    DYNAMIC     Et1        1       1 day, 2:05:05 ago
+Total Mac Addresses for this criterion: 2
+
+          Multicast Mac Address Table
+------------------------------------------------------------------
+
+Vlan    Mac Address       Type        Ports
+----    -----------       ----        -----
+Total Mac Addresses for this criterion: 0
+"""
+EX_HEARD = """\
+Ethernet-switching table: 3 entries, 2 learned
+  VLAN              MAC address       Type         Age Interfaces
+  v100              *                 Flood          - All-members
+  v100              52:54:00:ab:cd:01 Learn       1:05 ge-0/0/3.0
+  v100              fa:16:3e:00:00:01 Learn          0 ge-0/0/3.0
+"""
+ELS_HEARD = """\
+MAC flags (S - static MAC, D - dynamic MAC, L - locally learned, P - Persistent static
+           SE - statistics enabled, NM - non configured MAC, R - remote PE MAC, O - ovsdb MAC)
+
+
+Ethernet switching table : 2 entries, 2 learned
+Routing instance : default-switch
+   Vlan                MAC                 MAC      Age    Logical                NH        RTR
+   name                address             flags           interface              Index     ID
+   v100                52:54:00:ab:cd:01   D          -   ge-0/0/3.0             0         0
+   v100                fa:16:3e:00:00:01   D          -   ge-0/0/3.0             0         0
+"""
+BRIDGE_HEARD = """\
+52:54:00:ab:cd:01 vlan 100 master br0
+fa:16:3e:00:00:01 dev {port} vlan 100 offload master br0
+9a:01:02:03:04:05 vlan 1 master br0 permanent
+9a:01:02:03:04:05 master br0 permanent
+33:33:00:00:00:01 self permanent
+"""
+OVS_HEARD = """\
+5
+ port  VLAN  MAC                Age
+LOCAL     0  5a:35:1e:11:0d:41    1
+    5   100  52:54:00:ab:cd:01    1
+    5   100  fa:16:3e:00:00:01    7
+   15   100  52:54:00:00:00:09    7
+"""
+#: Platform: port, what it answers when two are heard there, and when nobody is. IOS 15, EOS 4, Junos 12 and 18 as their
+#: manuals show it; bridge(8) of iproute2 and Open vSwitch 3.1 as they do.
+HEARD = {
+    "cisco_ios": ("GigabitEthernet1/0/1", IOS_HEARD, IOS_HEARD[: IOS_HEARD.index(" 100")]),
+    "arista_eos": (
+        "Ethernet1",
+        EOS_HEARD,
+        EOS_HEARD[EOS_HEARD.index("          Multicast") :].replace("Multicast ", ""),
+    ),
+    "juniper_ex": ("ge-0/0/3", EX_HEARD, EX_HEARD[: EX_HEARD.index("  v100              52")]),
+    "juniper_junos": ("ge-0/0/3", ELS_HEARD, ELS_HEARD[: ELS_HEARD.index("   v100")]),
+    **dict.fromkeys(("cumulus_nclu", "cumulus_nvue"), ("swp3", BRIDGE_HEARD.format(port="swp3"), "")),
+    "linux_bridge": ("eth3", BRIDGE_HEARD.format(port="eth3"), ""),
+    "openvswitch": ("eth3", OVS_HEARD, OVS_HEARD[: OVS_HEARD.index("LOCAL")]),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_who_is_heard_at_a_port_is_read_nobody_too_and_anything_else_cannot_tell(name: str) -> None:
+    port, two, nobody = HEARD[name]
+    known = platform(name)
+    assert known.parse_heard(port, two) == LearnedMacs(port, ("52:54:00:ab:cd:01", "fa:16:3e:00:00:01"))
+    assert known.parse_heard(port, nobody) == LearnedMacs(port)
+    for noise in ("what?", '% Ambiguous command:  "show mac"', f"{two}\n" * 3000):
+        told = known.parse_heard(port, noise)
+        assert told.untold, noise
+        assert not told.macs
+
+
+@given(name=st.sampled_from(NAMES), noise=st.text(max_size=80), at=st.integers(0, 900))
+@settings(max_examples=60, deadline=None)
+def test_no_text_is_anything_but_heard_or_untold(name: str, noise: str, at: int) -> None:
+    port, two, _ = HEARD[name]
+    told = platform(name).parse_heard(port, two[:at] + noise + two[at:])
+    assert told.port == port
+    assert all(len(mac) == 17 for mac in told.macs)
+    assert not (told.macs and told.untold)

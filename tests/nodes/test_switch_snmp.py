@@ -25,9 +25,13 @@ from pumphouse.nodes.switches import snmp
 from pumphouse.nodes.switches.qbridge import (
     BASE_PORT_IF_INDEX,
     EGRESS,
+    FDB_PORT,
+    FDB_STATUS,
     IF_DESCR,
     IF_NAME,
     PVID,
+    Q_FDB_PORT,
+    Q_FDB_STATUS,
     UNTAGGED,
     Membership,
     changed,
@@ -237,6 +241,32 @@ def test_whatever_an_agent_says_is_a_port_or_an_error_of_ours(columns: dict[str,
         return
     assert state.port == "p1"
     assert 0 <= state.vlan <= 4094
+
+
+MAC, ROW = "52:54:00:00:04:00", (0x52, 0x54, 0, 0, 4, 0)
+GROUP = (0x33, 0x33, 0, 0, 0, 1)
+NAMED = {IF_NAME: {(7,): OctetString("p1"), (8,): OctetString("p2")},
+         BASE_PORT_IF_INDEX: {(1,): Integer32(7), (2,): Integer32(8)}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tables", "heard"),
+    [
+        ({Q_FDB_PORT: {(1, *ROW): Integer32(1), (1, *GROUP): Integer32(1), (2, *ROW[:5], 9): Integer32(2)}}, (MAC,)),
+        ({Q_FDB_PORT: {(1, *ROW): Integer32(1)}, Q_FDB_STATUS: {(1, *ROW): Integer32(4)}}, ()),  # the switch itself
+        ({FDB_PORT: {ROW: Integer32(1)}, FDB_STATUS: {ROW: Integer32(3)}}, (MAC,)),
+        ({FDB_PORT: {ROW: Integer32(0)}}, ()),  # learned, nobody knows where
+        ({}, None),
+        ({Q_FDB_PORT: {(1, 2): Integer32(1), (1, *ROW[:5], 999): Integer32(1), (3, *ROW): None}}, ()),
+    ],
+)
+def test_who_is_heard_is_read_from_either_table_and_no_table_cannot_tell(
+    tables: dict[str, dict[tuple[int, ...], Any]], heard: tuple[str, ...] | None
+) -> None:
+    columns: dict[str, Any] = {**NAMED, **tables}
+    told = snmp.Asking("rack7", Table(columns), None).heard("p1")  # type: ignore[arg-type]
+    assert told.macs == (heard or ())
+    assert bool(told.untold) == (heard is None)
 
 
 def test_a_vlan_that_the_switch_lacks_is_refused(lab: SwitchLab) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pumphouse.lab import process
+from pumphouse.lab.jupyter import prepare
+from pumphouse.lab.server import LabOptions
 from pumphouse.notebook.desk import LAUNCHER, jupyter_command, lay_out, where_to_look
 from pumphouse.site import SITE_VARIABLE
 
@@ -56,3 +59,15 @@ def test_without_a_browser_none_is_looked_for(monkeypatch: pytest.MonkeyPatch, t
     assert ("--no-browser" in command) != there
     assert "--Application.log_level=WARN" in command
     assert ("no web browser here" in where_to_look()) != there
+
+
+def test_the_labs_desk_has_hardware_for_the_notebooks_on_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def up(directory: Path, options: LabOptions | None = None) -> process.LabInfo:
+        asked.append(options)
+        return process.LabInfo(directory, running=True, facts={"site_file": str(directory / "site.yaml")})
+
+    monkeypatch.setattr(process, "up", up)
+    prepare(tmp_path)
+    assert [options.hardware for options in asked if options] == [True]

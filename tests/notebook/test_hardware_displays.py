@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import cast
 
 from pumphouse.notebook.approving import ApprovalForm
+from pumphouse.notebook.panel import Panel
+from pumphouse.notebook.progress import cost_of_stopping
 from pumphouse.notebook.runs import show_plan, show_report
 from pumphouse.plan.model import Plan
 from pumphouse.session import Run, make_report
+from pumphouse.session.story import tell_story
 from tests.core.making import make_plan, make_step, plan_server
 from tests.notebook.desk_of import desk_run
 
@@ -73,3 +76,83 @@ def test_giving_a_node_back_destroys_nothing_and_its_approval_says_so(tmp_path: 
     assert "rreversible" not in shown
     assert make_plan(step, kind="rollback", servers=()).lost_for_ever == {"cannot be undone": 1}
     assert "What becomes of it" not in show_plan(plan).text
+
+
+def acquisition() -> Plan:
+    server = plan_server("web1")
+    leaves = make_step(
+        f"leave-host:{server.id}",
+        phase="evacuate",
+        title="web1 leaves compute1 (block)",
+        server_id=server.id,
+        host="compute1",
+    )
+    off = make_step("node-off:n1", leaves.key, phase="release", title="power off n1", node="n1")
+    return make_plan(leaves, off, kind="acquire", servers=(server,))
+
+
+DONE = ("intent", "done", "verified")
+
+
+def test_the_phase_of_a_node_counts_no_servers_and_its_buttons_speak_of_nodes(tmp_path: Path) -> None:
+    run, plan = desk_run(tmp_path), acquisition()
+    run.keep(plan, "started")
+    run.set_out(run.id, plan)
+    leaves, off = (step.key for step in plan.steps)
+    run.tell(run.id, plan, *((leaves, event) for event in DONE), (off, "intent"))
+    panel = Panel(run.journal, plan, run.id, ("release",))
+    try:
+        shown = panel.static().text
+        assert "servers done" not in shown
+        assert "web1" not in shown
+        assert "power off n1" in shown
+        assert panel.after_button.description == "Stop after these nodes"
+        assert "server" not in f"{panel.after_button.tooltip} {panel.abort_button.tooltip}"
+        assert "Under way: power off n1." in cost_of_stopping(panel.look())
+        run.tell(run.id, plan, (off, "done"), (off, "verified"))
+        assert panel.static(over=True).text == "Releasing nodes: 1 of 1 steps verified"
+    finally:
+        panel.widget.close_all()
+    run.tell(run.id, plan, (leaves, "intent"))
+    emptying = Panel(run.journal, plan, run.id, ("evacuate",))
+    try:
+        assert "stay down" not in cost_of_stopping(emptying.look())  # what is under way ends, and it is there then
+        run.tell(run.id, plan, (leaves, "done"), (leaves, "verified"))
+        assert "1 of 1 servers done" in emptying.static().text
+        assert emptying.after_button.description == "Stop after these servers"
+    finally:
+        emptying.widget.close_all()
+
+
+def test_where_a_server_went_and_that_it_answers_there_is_in_report_and_record(tmp_path: Path) -> None:
+    run, plan = desk_run(tmp_path, notebook="06-acquire-nodes"), acquisition()
+    run.keep(plan, "started")
+    run.set_out(run.id, plan)
+    leaves = plan.steps[0].key
+    run.tell(run.id, plan, (leaves, "intent"), (leaves, "done"))
+    seen = {"host": "compute4", "status": "ACTIVE", "answers": True}
+    run.tell(run.id, plan, (leaves, "verified"), evidence=seen)
+    report = make_report(run.journal, plan)
+    assert [(one.host, one.answers) for one in report.servers] == [("compute4", True)]
+    shown = show_report(report).text
+    assert "compute4" in shown
+    assert "not asked" not in shown
+    assert "downtime" not in shown
+    (told,) = tell_story(run.journal, run.id)["servers"]
+    assert told["after"] == {"host": "compute4", "status": "ACTIVE"}
+
+
+def test_a_cell_that_is_run_twice_leaves_what_the_first_time_did_in_the_record(tmp_path: Path) -> None:
+    run, plan = desk_run(tmp_path), acquisition()
+    run.keep(plan, "started")
+    keys = [step.key for step in plan.steps]
+    for events in (DONE, ("skipped",)):
+        run.set_out(run.id, plan)
+        run.tell(run.id, plan, *((key, event) for key in keys for event in events))
+    assert run.journal.run_result(run.id) == "succeeded"
+    assert [step["result"] for step in tell_story(run.journal, run.id)["steps"]] == ["verified", "verified"]
+    later = run.begin("06-acquire-nodes")
+    run.set_out(later, plan)
+    run.tell(later, plan, *((key, "skipped") for key in keys))
+    assert run.journal.run_result(later) == "nothing-to-do"
+    assert [step["result"] for step in tell_story(run.journal, later)["steps"]] == ["skipped", "skipped"]

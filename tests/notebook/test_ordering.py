@@ -255,8 +255,12 @@ def test_what_is_kept_is_a_file_and_a_line_of_the_journal(tmp_path: Path) -> Non
     assert f"-p hosts=@{tmp_path / 'order.json'}" in said
     assert Order.load(tmp_path / "order.json") == Order("hosts", ("h3", "h1"))
     (event,) = run.journal.events(run_id=run.id, step_key="@order")
-    assert event.data == {"title": "Over", "things": "hosts", "names": ["h3", "h1"]}
+    kept = {"file": "order.json", "parameter": "hosts"}
+    assert event.data == {"title": "Over", "things": "hosts", "names": ["h3", "h1"], **kept}
     (tmp_path / "order.json").unlink()
+    assert "Kept in" not in keep(of_hosts("h3", single=True), run, run.id, tmp_path)
+    assert not (tmp_path / "order.json").exists(), "one is no order"
+    assert run.journal.events(run_id=run.id, step_key="@order")[-1].data["names"] == ["h3"]
     assert "none is chosen: all of them" in keep(of_nodes(none="all of them"), run, run.id, tmp_path)
     assert not (tmp_path / "order.json").exists()
     with pytest.raises(SelectionError, match="No node is chosen"):

@@ -68,3 +68,10 @@ def test_before_and_after_have_the_same_places(owner: str) -> None:
     assert frame is not None
     ends = [int(frame.get(at, "0")) + int(frame.get(size, "0")) for at, size in (("x", "width"), ("y", "height"))]
     assert all(end <= size for end, size in zip(ends, sizes, strict=True))
+
+
+def test_a_site_without_nodes_says_how_to_describe_them() -> None:
+    shown = show_site((), Hardware(nodes={}, admin_vlan=None, private_vlan=None))
+    assert "describes no node" in shown.html
+    assert "doc/hardware.md" in shown.text
+    assert "<svg" not in shown.html

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from pathlib import Path
 
 import click
+import nbformat
 import pytest
+import yaml
 from click.testing import CliRunner
 
+from pumphouse.errors import RunbookError
+from pumphouse.journal import Journal
+from pumphouse.runner import CommandLineText, load_template
 from pumphouse.runner.cli import lint_command, run_command
+from pumphouse.runner.farewell import print_servers, print_ways
+from pumphouse.runner.outcome import Afterwards
 from pumphouse.runner.records_cli import records_group
+from pumphouse.session.ways import Way
 from tests.records.sealing import seal
 from tests.runner.making import code, inventory, make_site, prose, write_template
 
@@ -121,6 +130,118 @@ def test_a_refused_runbook_lists_every_finding_whole(tmp_path: Path) -> None:
     assert lines[-1].startswith("  record: ")
     as_json = CliRunner().invoke(run_command, [str(tmp_path / "t.ipynb"), "--site", str(site.path), "--json"])
     assert len(json.loads(as_json.stdout)["findings"]) == 10
+
+
+ENOUGH = {"needs": [["node"], ["names", "query"]], "of": {"node": "nodes", "file": "files"}}
+TAKES = """
+site: str = ""  # path of site.yaml
+node: str = ""  # the node's name
+names: list = []  # names
+query: str = ""  # a query
+file: str = ""  # a file
+""".strip()
+
+
+def needy(folder: Path) -> Path:
+    """A template that says what it needs, and a runbook of it."""
+    template = write_template(folder / "t.ipynb", *inventory("print('FILE', file)"), parameters=TAKES)
+    book = nbformat.read(template, as_version=4)
+    next(cell for cell in book.cells if "parameters" in cell.metadata.get("tags", [])).metadata["pumphouse"] = ENOUGH
+    nbformat.write(book, template)
+    parameters = {
+        "node": {"type": "str", "help": "the node's name", "of": "nodes"},
+        "names": {"type": "list", "help": "names", "default": []},
+    }
+    step = {"notebook": "t.ipynb", "parameters": {"node": "{{ node }}", "names": "{{ names }}"}}
+    raw = {"schema": 1, "name": "r", "parameters": parameters, "steps": [step]}
+    (folder / "r.yaml").write_text(yaml.safe_dump(raw))
+    return template
+
+
+@pytest.mark.parametrize(
+    ("what", "given", "said"),
+    [
+        ("Notebook t.ipynb", [], "no value for node, nor for any of names, query"),
+        ("Runbook r.yaml", [], "no value for node"),
+        ("Notebook t.ipynb", ["node=n1"], "no value for any of names, query"),
+        ("Runbook r.yaml", ["node=n1"], "step 1: Notebook t.ipynb: no value for any of names, query"),
+        ("Notebook t.ipynb", ["node=n", "names=a"], "'node' names 'n', and site.yaml describes no node of that name"),
+        ("Runbook r.yaml", ["node=n", "names=a"], "'node' names 'n', and site.yaml describes no node of that name"),
+    ],
+)
+def test_what_is_missing_or_mistyped_is_told_of_notebook_and_runbook_alike(
+    tmp_path: Path, what: str, given: list[str], said: str
+) -> None:
+    site = make_site(tmp_path / "site")
+    with site.path.open("a") as file:
+        file.write("nodes: {n1: {macs: ['52:54:00:00:00:01']}}\n")
+    needy(tmp_path)
+    words = [word for one in given for word in ("-p", one)]
+    result = CliRunner().invoke(run_command, [str(tmp_path / what.split()[1]), "--site", str(site.path), *words])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {what}: {said}"), result.stderr
+    assert "give -p NAME=VALUE" in result.stderr or "use some of: n1" in result.stderr
+    with closing(Journal.open(site.journal_url)) as journal:
+        assert journal.list_runs() == []
+    assert not list(site.records_dir.glob("*.ipynb"))
+
+
+def test_a_file_is_meant_from_where_it_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needy(tmp_path / "notebooks")
+    (tmp_path / "here.json").touch()
+    monkeypatch.chdir(tmp_path)
+    template = load_template("notebooks/t.ipynb")
+    given = {"file": CommandLineText("here.json"), "query": CommandLineText("here.json")}
+    assert template.check(given) == {"file": str(tmp_path / "here.json"), "query": "here.json"}
+    assert template.check({"file": "here.json"}) == {"file": "here.json"}
+    assert template.check({"file": CommandLineText("beside-the-notebook.json")}) == {"file": "beside-the-notebook.json"}
+
+
+def test_what_a_template_says_of_its_parameters_is_checked(tmp_path: Path) -> None:
+    template = needy(tmp_path)
+    template.write_text(template.read_text().replace('"files"', '"folders"'))
+    with pytest.raises(RunbookError, match="metadata of its parameters cell"):
+        load_template(template)
+
+
+HELD = """
+import os
+from pumphouse.errors import PlanHeld
+from pumphouse.journal import Journal
+from pumphouse.site import load_site
+journal, me = Journal.open(load_site(site).journal_url), os.environ["PUMPHOUSE_RUN_ID"]
+chosen = {"title": "Over", "things": "hosts", "names": ["h1"], "file": "ab.json", "parameter": "hosts"}
+journal.write(me, "", "@order", "chosen", chosen)
+raise PlanHeld("Plan 1 is being carried out by run 2.", remedy="wait.")
+"""
+
+
+def test_quiet_is_quiet_and_a_plan_that_another_run_has_is_a_refusal(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "site")
+    write_template(tmp_path / "t.ipynb", prose("## Act"), code(HELD, "ph-action"), code("1", "ph-verify"))
+    (tmp_path / "r.yaml").write_text("schema: 1\nname: r\nsteps: [{notebook: t.ipynb}]\n")
+    result = CliRunner().invoke(run_command, [str(tmp_path / "r.yaml"), "--site", str(site.path), "-q"])
+    assert result.exit_code == 3
+    assert result.stderr == ""
+    assert "another run is carrying out this plan: Plan 1 is being carried out by run 2." in result.stdout
+    assert f"  kept: Over: -p hosts=@{site.work_dir}/selections/ab.json\n" in result.stdout
+
+
+def test_a_success_ends_with_the_servers_their_downtime_and_the_way_on(capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = (*range(3), *range(40, 70))
+    rows = tuple({"name": f"web-{n}", "result": "moved", "downtime_s": n + 0.25 if n else None} for n in numbers)
+    found = Afterwards(servers=rows, ways=(Way("after the hold, delete the sources", "pumphouse run 04 -p x=y"),))
+    print_servers(found)
+    print_ways(found)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "  servers: 33 moved"
+    assert lines[1] == "    web-0   moved, downtime not measured"
+    assert lines[2] == "    web-1   moved, down for 1.2 s"
+    assert lines[-4] == "    and 3 more in the record"
+    assert lines[-3] == "  downtime: 69.2 s at worst (web-69), 1646.0 s in all, 32 of 33 measured"
+    assert lines[-2:] == ["  after the hold, delete the sources:", "    pumphouse run 04 -p x=y"]
+    print_servers(Afterwards(servers=({"name": "web-1", "result": "untouched", "downtime_s": None},)))
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

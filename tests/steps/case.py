@@ -31,8 +31,8 @@ class Case(ABC):
     """One kind of step: how to make one, and what the clouds show before and after it.
 
     ``undoes`` is false for what leaves nothing to undo or cannot be undone. ``tells`` is false where no cloud tells
-    that the step is in place already: doing it again is harmless, not noticed. ``spoils_all`` is true where
-    :meth:`spoil` takes away all that the step has done.
+    that the step is in place already: doing it again is harmless, not noticed. ``stays`` is false where what is in
+    place already can only be ours. ``spoils_all`` is true where :meth:`spoil` takes away all that the step has done.
     """
 
     kind: ClassVar[str]
@@ -40,6 +40,7 @@ class Case(ABC):
     undo_writes: tuple[Write, ...] = ()
     undoes: ClassVar[bool] = True
     tells: ClassVar[bool] = True
+    stays: ClassVar[bool] = True
     spoils_all: ClassVar[bool] = False
 
     def __repr__(self) -> str:

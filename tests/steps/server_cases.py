@@ -113,6 +113,7 @@ class StopCase(Case):
 
 class BootCase(Case):
     kind = "boot"
+    stays = False
     writes = (Write("POST", "/servers$"),)
     undo_writes = (Write("DELETE", "/servers/"),)
 
@@ -159,6 +160,7 @@ class BootCase(Case):
 
 class FloatingIpCase(Case):
     kind = "floating-ip"
+    stays = False
     writes = (
         Write("POST", "/servers/.*/action", "source.*", "removeFloatingIp"),
         Write("POST", "/v2.0/floatingips"),

@@ -7,13 +7,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import openstack
 import pytest
 
-from pumphouse.errors import ActionTimeout, NotFound, PlanStale, PumphouseError, StepError, VerificationFailed
+from pumphouse.errors import ActionTimeout, PlanStale, PumphouseError, StepError, VerificationFailed
 from pumphouse.model import MARKER
-from pumphouse.site import ProbeSpec
+from pumphouse.serving import ProbeSpec
+from pumphouse.steps import copies, finalise
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.raw import ask
 from tests.steps.bench import Bench, Scene, eventually, impatient, make_plan
@@ -25,6 +27,8 @@ from tests.steps.server_cases import (
     ReserveFixedIpCase,
     SettleCase,
     StopCase,
+    make_copy,
+    make_port,
 )
 
 pytestmark = SDK_WARNS_OF_ITSELF
@@ -203,6 +207,56 @@ def test_a_source_that_came_back_to_life_is_not_left_locked(bench: Bench, scene:
     bench.wait_source(source_id, "SHUTOFF")
 
 
+def test_a_source_that_its_owner_changed_after_our_stop_is_not_booted_as_it_was(bench: Bench, scene: SetUp) -> None:
+    one = scene(BootCase())
+    source_id = one.step.params["source_id"]
+    body = {"metadata": {"tier": "canary-value"}}
+    ask(bench.owner.compute, f"/servers/{source_id}/metadata", "POST", json=body)
+    error = one.refused()
+    assert isinstance(error, PlanStale)
+    assert all(word in error.message for word in (source_id, "metadata tier changed", "no copy was booted"))
+    assert "canary-value" not in str(error)
+    assert bench.copies(one.step.params["name"]) == []
+    # nor is it left locked
+    ask(bench.owner.compute, f"/servers/{source_id}/action", "POST", json={"os-start": None})
+    bench.wait_source(source_id, "ACTIVE")
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["half-done", "settled"])
+def test_no_source_starts_beside_a_copy_that_the_journal_does_not_know(
+    marked: bool, bench: Bench, scene: SetUp
+) -> None:
+    """As when a backup of the journal was restored; a copy that has settled is known by its ports alone."""
+    one = scene(StopCase())
+    one.run()
+    server = bench.source_server(one.step.params["server_id"])
+    assert server is not None
+    port = make_port(bench, server)
+    copy = make_copy(bench, server, port[2], **({MARKER: server["id"]} if marked else {}))
+    error = one.refused(one.roll_back)
+    assert copy in error.message
+    assert "still at new" in error.message
+    assert StopCase().seen(bench, one.step)[0] == "SHUTOFF"
+    ask(bench.new.compute, f"/servers/{copy}", "DELETE")
+    eventually(lambda: bench.destination_server(copy) is None, "deletion")
+    one.roll_back()
+    assert StopCase().seen(bench, one.step) == ("ACTIVE", True)
+
+
+def test_no_source_starts_while_somebody_else_answers_for_it(
+    bench: Bench, scene: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "_SILENCE_S", 0.5)
+    one = scene(StopCase())
+    one.run()
+    with somebody_answers(one.step.params["address"], bench.lab.guest_port):
+        error = one.refused(one.roll_back)
+    assert "somebody else answers" in error.message
+    assert StopCase().seen(bench, one.step) == ("SHUTOFF", False)
+    one.roll_back()
+    assert StopCase().seen(bench, one.step) == ("ACTIVE", True)
+
+
 def test_an_address_that_still_answers_is_not_doubled(bench: Bench, scene: SetUp) -> None:
     one = scene(BootCase())
     address = one.step.params["addresses"][0]["address"]
@@ -277,6 +331,18 @@ def test_a_quota_that_is_used_up(bench: Bench, scene: SetUp) -> None:
     assert one.step.params["name"] in error.message
     assert "quota" in str(error.remedy)
     assert one.run().results == {one.step.key: "verified"}
+
+
+def test_a_copy_whose_project_was_made_anew_is_taken_back_from_the_old_one(bench: Bench, scene: SetUp) -> None:
+    case = BootCase()
+    one = scene(case)
+    one.run()
+    project_id = one.step.params["project_id"]
+    there = one.journal.mapping("project", project_id)
+    one.know("project", project_id, "f" * 32)
+    one.roll_back()
+    one.know("project", project_id, str(there))
+    assert case.seen(bench, one.step) == ([], "SHUTOFF")
 
 
 def test_a_copy_stays_when_its_source_is_gone(bench: Bench, scene: SetUp) -> None:
@@ -358,6 +424,19 @@ def test_a_source_that_runs_again_is_noticed(bench: Bench, scene: SetUp) -> None
     bench.act_source(one.step.params["source_id"], "os-stop", "SHUTOFF")
 
 
+def test_a_floating_ip_that_the_source_was_given_meanwhile_is_not_left_with_it(bench: Bench, scene: SetUp) -> None:
+    one = scene(SettleCase())
+    source_id = one.step.params["source_id"]
+    floating = ask(bench.owner.compute, "/os-floating-ips", "POST", json={"pool": "nova"})["floating_ip"]["ip"]
+    path = f"/servers/{source_id}/action"
+    ask(bench.owner.compute, path, "POST", json={"addFloatingIp": {"address": floating}})
+    error = one.refused()
+    assert type(error) is VerificationFailed
+    assert f"floating IPs left at the source should be [] but is ['{floating}']" in error.message
+    ask(bench.owner.compute, path, "POST", json={"removeFloatingIp": {"address": floating}})
+    assert one.run().results == {one.step.key: "verified"}
+
+
 # --- finalise -----------------------------------------------------------------------------------------
 
 
@@ -385,7 +464,7 @@ def test_a_source_is_kept_when_its_copy_is_gone(bench: Bench, scene: SetUp) -> N
     copy = one.step.params["destination_id"]
     ask(bench.new.compute, f"/servers/{copy}", "DELETE")
     eventually(lambda: bench.destination_server(copy) is None, "deletion")
-    refused(one, NotFound, copy)
+    refused(one, StepError, copy, one.step.params["source_id"], "is not deleted")
     assert bench.source_server(one.step.params["source_id"]) is not None
 
 
@@ -417,3 +496,36 @@ def test_an_address_outside_every_network(bench: Bench, scene: SetUp) -> None:
     error = one.refused()
     assert "198.51.100.9" in error.message
     assert error.remedy
+
+
+@pytest.mark.parametrize("wrong", ["ours", "when it settled"])
+def test_a_clock_that_was_set_wrong_does_not_end_the_hold(
+    wrong: str, bench: Bench, scene: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours is two days ahead now, or was two days behind when the server was seen to serve."""
+    one = scene(DeleteSourceCase())
+    day_s, ahead = 86400.0, timedelta(days=2)
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + ahead
+
+    until = datetime.now(UTC) + timedelta(seconds=day_s)
+    if wrong == "ours":
+        monkeypatch.setattr(finalise, "datetime", Ahead)
+        for cloud in (bench.source, bench.destination):
+            monkeypatch.setattr(type(cloud), "clock_ahead_s", -ahead.total_seconds())
+    else:
+        until -= ahead
+    step = replace(one.step, params={**one.step.params, "held_until": until.isoformat(), "hold_s": day_s})
+    one.plan, one.step = replace(one.plan, steps=(step,)), step
+    refused(one, StepError, one.step.params["name"], "is held until", "not deleted")
+    assert bench.source_server(one.step.params["source_id"]) is not None
+
+
+def test_a_cloud_tells_its_clock_with_each_answer(bench: Bench, scene: SetUp) -> None:
+    for cloud in (bench.source, bench.destination):
+        cloud.identity.list_projects()
+        assert cloud.clock_ahead_s is not None
+        assert abs(cloud.clock_ahead_s) < 60

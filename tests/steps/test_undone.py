@@ -11,7 +11,7 @@ from pumphouse.steps import STEPS
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.steps.bench import Bench, Killed, Scene, error_of, killed_at_write
 from tests.steps.case import Case, SetUp
-from tests.steps.server_cases import SERVER, DeleteSourceCase, SettleCase
+from tests.steps.server_cases import SERVER, BootCase, DeleteSourceCase, FloatingIpCase, SettleCase
 from tests.steps.shared_cases import SHARED
 
 pytestmark = SDK_WARNS_OF_ITSELF
@@ -42,12 +42,31 @@ def test_undone_as_the_clouds_show_it_and_done_again(case: Case, bench: Bench, s
     goes_back(case, bench, one, was)
 
 
-@pytest.mark.parametrize("case", [case for case in UNDOABLE if case.tells], ids=repr)
+@pytest.mark.parametrize("case", [case for case in UNDOABLE if case.tells and case.stays], ids=repr)
 def test_what_was_there_before_us_stays(case: Case, bench: Bench, scene: SetUp) -> None:
     one = scene(case, in_place=True)
     found = case.seen(bench, one.step)
     one.run()
     goes_back(case, bench, one, found)
+
+
+def test_a_copy_that_the_journal_did_not_see_made_goes_back_all_the_same(bench: Bench, scene: SetUp) -> None:
+    """As when a backup of the journal was restored."""
+    case = BootCase()
+    one = scene(case, in_place=True)
+    one.run()
+    one.roll_back()
+    assert case.seen(bench, one.step) == ([], "SHUTOFF")
+
+
+def test_a_floating_ip_that_the_journal_did_not_see_moved_goes_back_and_stays_allocated(
+    bench: Bench, scene: SetUp
+) -> None:
+    case = FloatingIpCase()
+    one = scene(case, in_place=True)
+    one.run()
+    one.roll_back()
+    assert case.seen(bench, one.step) == (True, [(bench.acme, None)])
 
 
 @pytest.mark.parametrize("case", UNDOABLE, ids=repr)

@@ -71,6 +71,17 @@ class Consequences:
             return "destination" if machine.roles else ""
         return "fuel" if machine.runs == "fuel" else ""
 
+    def guests(self) -> dict[str, list[str]]:
+        """MACs of the servers that are alive on each machine."""
+        machines = {(self._serving[name], self.host_of(one)): name for name, one in self.fleet.machines.items()}
+        found: dict[str, list[str]] = {}
+        for serves, tenants in self.tenants.items():
+            for guest in self.world.layer2.guests.values():
+                where = tenants.host_of(guest.server_id) if guest.cloud == tenants.name else None
+                if (serves, where) in machines:
+                    found.setdefault(machines[serves, str(where)], []).append(guest.mac)
+        return found
+
     def host_of(self, machine: Machine) -> str:
         """A machine's name in the cloud that it serves or last served."""
         return machine.host if self._disks[machine.name][0] == "source" else self._disks[machine.name][1]

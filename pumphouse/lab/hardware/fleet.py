@@ -7,7 +7,7 @@ changes between two ``await`` are atomic.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -97,7 +97,8 @@ class Fleet:
     nothing. Followers are called as ``follower(machine, ran, runs)`` after each change of what runs on a machine, and
     with the same thing twice when what Fuel deployed on it begins to serve; ``wire_followers`` as ``(port, was)``
     after a port's VLAN changed; ``opened`` when a cloud that Fuel deployed begins to answer. ``delays`` tells how long
-    what the Fuel master does takes, in seconds before the lab's scale.
+    what the Fuel master does takes, in seconds before the lab's scale. ``guests`` tells the MACs of the servers
+    that are alive on each machine.
     """
 
     machines: dict[str, Machine] = field(default_factory=dict)
@@ -111,10 +112,30 @@ class Fleet:
     opened: list[Callable[[Deployment], Awaitable[None]]] = field(default_factory=list)
     history: list[dict[str, object]] = field(default_factory=list)
     delays: dict[str, float] = field(default_factory=dict)
+    guests: Callable[[], Mapping[str, Iterable[str]]] = dict
 
     def in_admin_vlan(self, machine: Machine) -> bool:
         """Whether the PXE NIC's port is in the Admin VLAN."""
         return self.ports[machine.nics[0].port].vlan == self.admin_vlan
+
+    def heard(self) -> dict[str, list[tuple[int, str]]]:
+        """VLAN and MAC of whoever is heard at each port: what has power and runs speaks, and its guests do with it.
+
+        The old cloud's guests are on the first NIC's network, the new one's on the other's tagged one.
+        """
+        found: dict[str, list[tuple[int, str]]] = {name: [] for name in self.ports}
+        guests = self.guests()
+        for machine in self.machines.values():
+            if not machine.power or machine.runs is None:
+                continue
+            for number, nic in enumerate(machine.nics):
+                port = self.ports[nic.port]
+                found[port.name].append((port.vlan, nic.mac))
+                if number == 0 and machine.runs == "source":
+                    found[port.name] += [(port.vlan, mac) for mac in guests.get(machine.name, ())]
+                elif number > 0 and machine.runs == "destination" and port.tagged:
+                    found[port.name] += [(min(port.tagged), mac) for mac in guests.get(machine.name, ())]
+        return found
 
     async def switch_on(self, machine: Machine) -> None:
         """Give power; the machine boots. Nothing happens where it has power, or its power is stuck."""

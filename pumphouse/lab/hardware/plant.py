@@ -64,7 +64,8 @@ def build(old: State, destination_hosts: Mapping[str, tuple[int, int, int]] | No
     _deployed(add_machine(fleet, NEW_CONTROLLER, vlan=ADMIN_VLAN), "controller", ("controller",))
     for number, (hostname, sizes) in enumerate(destination_hosts.items(), start=1):
         machine = add_machine(fleet, f"new-{number:02d}", vlan=ADMIN_VLAN)
-        machine.vcpus, machine.memory_mb, machine.disk_gb = sizes
+        # what Nova shows there of disks is storage that all hosts share; Fuel lays out the machine's own
+        machine.vcpus, machine.memory_mb = sizes[:2]
         _deployed(machine, hostname, ("compute",))
     return fleet
 

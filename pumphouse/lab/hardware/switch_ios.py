@@ -62,6 +62,7 @@ class IosLine:
             ("enable", both, self._enable),
             ("show interfaces *", both, self._show_interface),
             ("show vlan id *", both, self._show_vlan),
+            ("show mac address-table interface *", both, self._show_macs),
             ("configure terminal", ("exec",), self._configure),
             ("write memory", ("exec",), self._write),
             ("interface *", config, self._choose),
@@ -131,6 +132,19 @@ class IosLine:
             f"{typed:<4} {name:<32} active    {ports}\n\n"
         )
 
+    def _show_macs(self, typed: str) -> str:
+        port = self._find(typed)
+        if port is None:
+            return _INVALID.format(spaces=" " * (len(self.prompt) + len("show mac address-table interface ")))
+        heard = sorted(self._fleet.heard()[port.name])
+        rows = [f"{vlan:>4}    {_dotted(mac)}    DYNAMIC     {_short(port.name)}\n" for vlan, mac in heard]
+        return (
+            "          Mac Address Table\n-------------------------------------------\n\n"
+            "Vlan    Mac Address       Type        Ports\n----    -----------       --------    -----\n"
+            + "".join(rows)
+            + (f"Total Mac Addresses for this criterion: {len(rows)}\n" if rows else "")
+        )
+
     def _show_interface(self, typed: str) -> str:
         name, _, what = typed.rpartition(" ")
         port = self._find(name)
@@ -198,3 +212,8 @@ def _short(name: str) -> str:
     """The name as IOS shows it: two letters and the number."""
     match = re.fullmatch(r"([A-Za-z-]+)\s*([\d/.]+)", name)
     return f"{match[1][:2]}{match[2]}" if match else name
+
+
+def _dotted(mac: str) -> str:
+    digits = mac.replace(":", "")
+    return ".".join(digits[at : at + 4] for at in (0, 4, 8))

@@ -1,12 +1,16 @@
-"""A shell on a Linux switch whose ``ovs-vsctl`` shows and sets the fleet's ports (ovs-vsctl(8), wordings of 3.1)."""
+"""A shell on a Linux switch whose ``ovs-vsctl`` shows and sets the fleet's ports, and whose ``ovs-appctl`` tells who is
+heard there (ovs-vsctl(8), ovs-vswitchd(8), wordings of 3.1).
+"""
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from pumphouse.lab.hardware.fleet import Fleet, Port
 
 _COLUMNS = ("name", "tag", "trunks", "vlan_mode")
+_BRIDGE = "br0"
 
 
 class ShellLine:
@@ -21,9 +25,10 @@ class ShellLine:
         self.status = 0
 
     def answer(self, typed: str) -> str:
-        """Carry out a line: commands separated by ``;``."""
+        """Carry out a line: commands between ``;`` and ``&&``, with what those in ``$(…)`` print."""
+        typed = re.sub(r"\$\(([^()]*)\)", lambda inner: self.answer(inner[1]).strip(), typed)
         try:
-            lexer = shlex.shlex(typed, posix=True, punctuation_chars=";")
+            lexer = shlex.shlex(typed, posix=True, punctuation_chars=";&")
             lexer.whitespace_split = True
             words = list(lexer)
         except ValueError:
@@ -31,9 +36,11 @@ class ShellLine:
             return "-bash: unexpected EOF while looking for matching quote\n"
         printed = ""
         command: list[str] = []
+        goes_on = True
         for word in [*words, ";"]:
-            if word == ";":
-                printed += self._run(command) if command else ""
+            if word in {";", "&&"}:
+                printed += self._run(command) if command and goes_on else ""
+                goes_on = word == ";" or self.status == 0
                 command = []
             else:
                 command.append(word.replace("$?", "\0"))
@@ -49,6 +56,8 @@ class ShellLine:
             return " ".join(words[1:]) + "\n"
         if words[0] == "ovs-vsctl":
             return self._vsctl(words[1:])
+        if words[0] == "ovs-appctl":
+            return self._appctl([word for word in words[1:] if not word.startswith("--")])
         self.status = 127
         return f"-bash: {words[0]}: command not found\n"
 
@@ -58,6 +67,14 @@ class ShellLine:
         strange = sorted(set(options) - {"--timeout", "--no-headings", "--format", "--columns"})
         if strange:
             return self._fails(f"unrecognized option '{strange[0]}'")
+        if rest[:1] == ["port-to-br"] and len(rest) == 2:
+            self.status = 0
+            return f"{_BRIDGE}\n" if rest[1] in self._fleet.ports else self._fails(f"no port named {rest[1]}")
+        if rest[:2] == ["get", "interface"] and rest[3:] == ["ofport"]:
+            if rest[2] not in self._fleet.ports:
+                return self._fails(f'no row "{rest[2]}" in table Interface')
+            self.status = 0
+            return f"{self._number(rest[2])}\n"
         if len(rest) < 3 or rest[1].lower() != "port" or rest[0] not in {"list", "set"}:
             return self._fails(f"unknown command '{' '.join(rest)}'; use --help for help")
         port = self._fleet.ports.get(rest[2])
@@ -70,6 +87,21 @@ class ShellLine:
         self.status = 0
         shown = _row(port)
         return ",".join(shown[column] for column in options.get("--columns", ",".join(_COLUMNS)).split(",")) + "\n"
+
+    def _number(self, port: str) -> int:
+        return list(self._fleet.ports).index(port) + 1
+
+    def _appctl(self, words: list[str]) -> str:
+        if words != ["fdb/show", _BRIDGE]:
+            self.status = 2
+            return "no such bridge\novs-appctl: ovs-vswitchd: server returned an error\n"
+        self.status = 0
+        rows = [
+            f"{self._number(port):>5}  {vlan:>4}  {mac}    1\n"
+            for port, speakers in self._fleet.heard().items()
+            for vlan, mac in speakers
+        ]
+        return " port  VLAN  MAC                Age\n" + "".join(rows)
 
     def _set(self, port: Port, settings: list[str]) -> str:
         for setting in settings:

@@ -31,6 +31,9 @@ _NAME: Oid = (1, 3, 6, 1, 2, 1, 17, 7, 1, 4, 3, 1, 1)
 _EGRESS: Oid = (1, 3, 6, 1, 2, 1, 17, 7, 1, 4, 3, 1, 2)
 _UNTAGGED: Oid = (1, 3, 6, 1, 2, 1, 17, 7, 1, 4, 3, 1, 4)
 _ROW_STATUS: Oid = (1, 3, 6, 1, 2, 1, 17, 7, 1, 4, 3, 1, 5)
+_FDB_PORT: Oid = (1, 3, 6, 1, 2, 1, 17, 7, 1, 2, 2, 1, 2)
+_FDB_STATUS: Oid = (1, 3, 6, 1, 2, 1, 17, 7, 1, 2, 2, 1, 3)
+_LEARNED = 3
 _PVID: Oid = (1, 3, 6, 1, 2, 1, 17, 7, 1, 4, 5, 1, 1)
 #: ifIndex of bridge port 1 is one more: who takes the one for the other is found out.
 _IF_OFFSET = 10100
@@ -174,7 +177,8 @@ class _Objects(AbstractMibInstrumController):  # type: ignore[misc]
     def _objects(self) -> list[tuple[Oid, Any]]:
         ports = list(self._fleet.ports.values())
         # a walk asks once for each row
-        made_of = [(port.name, port.vlan, sorted(port.tagged)) for port in ports], dict(self._fleet.vlans)
+        heard = self._fleet.heard()
+        made_of = [(port.name, port.vlan, sorted(port.tagged)) for port in ports], dict(self._fleet.vlans), heard
         if made_of == self._made_of:
             return self._made
         width = -(-len(ports) // 8)
@@ -187,6 +191,12 @@ class _Objects(AbstractMibInstrumController):  # type: ignore[misc]
                 ((*_BASE_PORT_IF_INDEX, index), Integer32(interface)),
                 ((*_PVID, index), Integer32(port.vlan)),
             ]
+            for vlan, mac in heard[port.name]:
+                row = (vlan, *bytes.fromhex(mac.replace(":", "")))
+                objects += [
+                    ((*_FDB_PORT, *row), Integer32(index)),
+                    ((*_FDB_STATUS, *row), Integer32(_LEARNED)),
+                ]
         for vlan, name in self._fleet.vlans.items():
             objects += [
                 ((*_NAME, vlan), OctetString(name)),

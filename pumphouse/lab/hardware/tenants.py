@@ -27,6 +27,9 @@ class Tenants(Protocol):
     def held(self, host: str) -> list[tuple[str, str, tuple[str, ...]]]:
         """Id, name and fixed addresses of all servers whose disks are on a host."""
 
+    def host_of(self, server_id: str) -> str | None:
+        """The host that a server is on."""
+
     async def fall_silent(self, host: str) -> list[tuple[str, str, str]]:
         """A host's guests are off the network at once; id, name and address of those that were alive.
 
@@ -64,6 +67,11 @@ class OldTenants:
         """Servers of a host, and those whose old disk waits there for a confirmation."""
         servers = [server for server in self.state.live_servers() if host in (server.host, server.old_host)]
         return [(server.id, server.name, tuple(server.addresses)) for server in servers]
+
+    def host_of(self, server_id: str) -> str | None:
+        """As Nova has it."""
+        found = self.state.servers.get(server_id)
+        return found.host if found is not None else None
 
     async def fall_silent(self, host: str) -> list[tuple[str, str, str]]:
         """Guests die; what was under way with them on that host ends."""
@@ -140,6 +148,11 @@ class NewTenants:
     def _addresses(self, server_id: str) -> list[str]:
         layer2 = self.cloud.world.layer2
         return [guest.address for guest in layer2.guests.values() if guest.server_id == server_id]
+
+    def host_of(self, server_id: str) -> str | None:
+        """As Nova has it."""
+        found = self.cloud.compute.servers.get(server_id)
+        return found.host if found is not None else None
 
     async def fall_silent(self, host: str) -> list[tuple[str, str, str]]:
         """Guests die."""

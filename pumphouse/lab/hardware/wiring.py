@@ -143,6 +143,7 @@ def put_together(
     if new is not None:
         tenants["destination"] = new.tenants
     consequences = Consequences(world, fleet, tenants)
+    fleet.guests = consequences.guests
     wiring = Wiring(world, fleet, consequences, stack, directory, fuel_release)
     if new is not None:
         auth = new.entry["auth"]

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from pumphouse.errors import NodeRefused, NodeTimeout
-from pumphouse.nodes.api import PortState
+from pumphouse.nodes.api import LearnedMacs, PortState
 from pumphouse.nodes.spec import SwitchSpec
 from pumphouse.trace import changing
 
@@ -36,6 +36,12 @@ class Conversation(Protocol):
 
     def save(self) -> None:
         """Make what the port is now outlive a restart of the switch."""
+
+    def heard(self, port: str) -> LearnedMacs:
+        """Who is heard at a port (read only).
+
+        :raises NodeRefused: when the switch has no such port: of one that it lacks, nobody is heard either.
+        """
 
 
 class GuardedSwitch(ABC):
@@ -82,6 +88,12 @@ class GuardedSwitch(ABC):
             return ()
         with self._lock, self.converse() as talk:
             return self._read_all(talk, names)
+
+    def macs(self, port: str) -> LearnedMacs:
+        """Who is heard at a port (read only); a switch that cannot tell says so."""
+        self.check_name(port)
+        with self._lock, self.converse() as talk:
+            return talk.heard(port)
 
     def set_vlan(self, port: str, vlan: int) -> PortState:
         """Put a port's untagged frames into a VLAN, read it back, save it, and return what was read.

@@ -13,7 +13,7 @@ import paramiko
 from netmiko.exceptions import ConfigInvalidException, NetmikoBaseException
 
 from pumphouse.errors import NodeError, NodeGarbled, NodeRefused
-from pumphouse.nodes.api import PortState
+from pumphouse.nodes.api import LearnedMacs, PortState
 from pumphouse.nodes.switches import platforms
 from pumphouse.nodes.switches.platforms import Platform, excerpt
 
@@ -52,6 +52,19 @@ class CommandLine:
             raise NodeGarbled(
                 self._switch.hide(f"switch {self._switch.name}: {error.message}"), remedy=error.remedy
             ) from None  # what is hidden here would be quoted there
+
+    def heard(self, port: str) -> LearnedMacs:
+        self.read(port)
+        platform = self._platform
+        if not platform.heard_command:
+            return LearnedMacs(
+                port, untold=f"platform {platform.name} has no command that tells who is heard at a port"
+            )
+        command = platforms.fill(platform.heard_command, port=port)
+        answer, status = self._ask(command, f"asking who is heard at port {port}")
+        if status not in {None, 0} or _matches(platform.refused + platform.missing, answer):
+            return LearnedMacs(port, untold=f"the switch does not tell: {self._excerpt(answer)}")
+        return platform.parse_heard(port, self._switch.hide(answer))
 
     def move(self, before: PortState, vlan: int) -> None:
         platform = self._platform

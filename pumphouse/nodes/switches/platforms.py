@@ -4,7 +4,8 @@ Our own are the files in ``templates/``; another platform is another file, named
 ``options.templates``. ``README`` of the format: :data:`SCHEMA`. ``{port}``, ``{vlan}``, ``{old}`` (the VLAN left) and
 the file's ``variables`` are filled in; TextFSM's values are ``PORT``, ``VLAN``, ``MODE`` and ``OPERATIONAL`` (scalars)
 and ``TAGGED`` (scalar or list of numbers, ranges, ``all``), and where a trunk's are shown otherwise ``NATIVE`` and
-``CARRIED`` in place of ``VLAN`` and ``TAGGED``; only ``VLAN`` is needed.
+``CARRIED`` in place of ``VLAN`` and ``TAGGED``; only ``VLAN`` is needed. Who is heard at a port is ``MAC``, one a row;
+rows of another ``PORT`` are left out, and so are those whose ``AT`` is not the ``NUMBER`` of the port.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ import textfsm
 import yaml
 
 from pumphouse.errors import NodeGarbled, SiteError
-from pumphouse.nodes.api import PortState
+from pumphouse.nodes.api import LearnedMacs, PortState
 from pumphouse.nodes.spec import is_same_port
 from pumphouse.schemas import jsonschema
 
 _TEXT = {"type": "string", "minLength": 1}
 _TEXTS = {"type": "array", "items": _TEXT}
 _VALUES = {"PORT", "VLAN", "MODE", "OPERATIONAL", "TAGGED", "NATIVE", "CARRIED"}
+_HEARD = {"MAC", "PORT", "NUMBER", "AT"}
 #: More than any switch says of one port.
 _MOST = 100_000
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -64,6 +66,14 @@ SCHEMA: dict[str, Any] = {
                 # MODE and OPERATIONAL that match it are an access port's; others are a trunk's
                 "access": _TEXT,
             },
+        },
+        # who is heard at a port; without it, the platform cannot tell
+        "heard": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["command", "textfsm"],
+            # `header`: what the answer shows also where nobody is heard
+            "properties": {"command": _TEXT, "textfsm": _TEXT, "header": _TEXT},
         },
         "check": {
             "type": "object",
@@ -119,6 +129,9 @@ class Platform:
     abandon: tuple[str, ...] = ()
     save_command: str = ""
     saved: str = ""
+    heard_command: str = ""
+    heard_textfsm: str = ""
+    heard_header: str = ""
 
     def is_port(self, name: str) -> bool:
         """Whether that can be a port's name here, and so is safe in a command."""
@@ -152,6 +165,25 @@ class Platform:
             raise self._garbled(port, answer) from error
         others = tuple(one for one in tagged if one != vlan)
         return PortState(port, vlan, others, trunk=all_vlans or not is_access)
+
+    def parse_heard(self, port: str, answer: str) -> LearnedMacs:
+        """Who the answer to ``heard_command`` says is heard there; what is no such answer cannot tell, for any text."""
+        table = textfsm.TextFSM(io.StringIO(self.heard_textfsm))
+        untold = f"what it shows is none of platform {self.name}'s tables of addresses: {excerpt(answer)}"
+        if len(answer) > _MOST or not re.search(self.heard_header, answer, re.MULTILINE):
+            return LearnedMacs(port, untold=untold)
+        try:
+            rows = [dict(zip(table.header, row, strict=True)) for row in table.ParseText(answer)]
+        except (textfsm.TextFSMError, textfsm.TextFSMTemplateError):
+            return LearnedMacs(port, untold=untold)
+        if "NUMBER" in table.header and not all(row["NUMBER"] for row in rows):
+            return LearnedMacs(port, untold=untold)
+        mine = [
+            plain_mac(row["MAC"])
+            for row in rows
+            if is_same_port(port, row.get("PORT") or port) and row.get("AT", "") == row.get("NUMBER", "")
+        ]
+        return LearnedMacs(port, tuple(sorted({mac for mac in mine if mac})))
 
     def _garbled(self, port: str, answer: str) -> NodeGarbled:
         return NodeGarbled(
@@ -200,6 +232,7 @@ def build(name: str, text: str, options: Mapping[str, Any], *, where: str) -> Pl
         raise SiteError(f"{where}: {error.json_path}: {error.message}.", remedy="correct it.") from error
     variables = {**raw.get("variables", {}), **_variables(options, raw.get("variables", {}), where)}
     read, change, check, save = raw["read"], raw["set"], raw.get("check", {}), raw.get("save", {})
+    heard = raw.get("heard", {})
 
     def filled(command: str, *known: str) -> str:
         for key in _PLACEHOLDER.findall(command):
@@ -226,6 +259,9 @@ def build(name: str, text: str, options: Mapping[str, Any], *, where: str) -> Pl
         abandon=tuple(filled(command, "port", "vlan", "old") for command in change.get("abandon", ())),
         save_command=filled(save["command"]) if save else "",
         saved=save.get("saved", ""),
+        heard_command=filled(heard["command"], "port") if heard else "",
+        heard_textfsm=heard.get("textfsm", ""),
+        heard_header=heard.get("header", ""),
     )
     _check_patterns(platform, where)
     return platform
@@ -240,6 +276,14 @@ def excerpt(text: str, limit: int = 160) -> str:
     """One line of an answer for a message, without control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return repr(line if len(line) <= limit else line[: limit - 1] + "…") if line else "nothing"
+
+
+def plain_mac(text: str) -> str:
+    """A machine's MAC as site.yaml spells it; empty for a group address and for what is none."""
+    digits = re.sub(r"[.:-]", "", text.lower())
+    if not re.fullmatch(r"[0-9a-f]{12}", digits) or int(digits[:2], 16) & 1 or not int(digits, 16):
+        return ""
+    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
 
 
 def _variables(options: Mapping[str, Any], known: Mapping[str, str], where: str) -> dict[str, str]:
@@ -257,20 +301,26 @@ def _variables(options: Mapping[str, Any], known: Mapping[str, str], where: str)
 
 
 def _check_patterns(platform: Platform, where: str) -> None:
-    patterns = [platform.port_pattern, platform.access, platform.saved]
+    patterns = [platform.port_pattern, platform.access, platform.saved, platform.heard_header]
     for pattern in (*patterns, *platform.refused, *platform.missing, *platform.no_vlan):
         try:
             re.compile(pattern, re.MULTILINE)
         except re.error as error:
             raise SiteError(f"{where}: {pattern!r} is no pattern: {error}.", remedy="correct it.") from error
+    _check_values("read", platform.textfsm, "VLAN", _VALUES, where)
+    if platform.heard_command:
+        _check_values("heard", platform.heard_textfsm, "MAC", _HEARD, where)
+
+
+def _check_values(part: str, text: str, needed: str, known: set[str], where: str) -> None:
     try:
-        header = textfsm.TextFSM(io.StringIO(platform.textfsm)).header
+        header = textfsm.TextFSM(io.StringIO(text)).header
     except (textfsm.TextFSMError, textfsm.TextFSMTemplateError) as error:
-        raise SiteError(f"{where}: read.textfsm: {error}.", remedy="correct it.") from error
-    strange = sorted({"VLAN"} - set(header)) + sorted(set(header) - _VALUES)
+        raise SiteError(f"{where}: {part}.textfsm: {error}.", remedy="correct it.") from error
+    strange = sorted({needed} - set(header)) + sorted(set(header) - known)
     if strange:
         raise SiteError(
-            f"{where}: read.textfsm lacks VLAN or has other values than {', '.join(sorted(_VALUES))}: "
+            f"{where}: {part}.textfsm lacks {needed} or has other values than {', '.join(sorted(known))}: "
             f"{', '.join(strange)}.",
             remedy="correct it.",
         )

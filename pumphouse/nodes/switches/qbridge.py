@@ -12,6 +12,13 @@ IF_NAME = "1.3.6.1.2.1.31.1.1.1.1"
 IF_DESCR = "1.3.6.1.2.1.2.2.1.2"
 #: dot1dBasePortIfIndex: ifIndex by bridge port.
 BASE_PORT_IF_INDEX = "1.3.6.1.2.1.17.1.4.1.2"
+#: dot1qTpFdbPort by filtering database and MAC, dot1dTpFdbPort by MAC: the bridge port where it was learned, 0 unknown.
+Q_FDB_PORT = "1.3.6.1.2.1.17.7.1.2.2.1.2"
+FDB_PORT = "1.3.6.1.2.1.17.4.3.1.2"
+#: dot1qTpFdbStatus and dot1dTpFdbStatus by the same: 3 is learned, 4 the switch's own address.
+Q_FDB_STATUS = "1.3.6.1.2.1.17.7.1.2.2.1.3"
+FDB_STATUS = "1.3.6.1.2.1.17.4.3.1.3"
+LEARNED = 3
 #: dot1qPvid by bridge port: the VLAN of untagged frames that come in.
 PVID = "1.3.6.1.2.1.17.7.1.4.5.1.1"
 #: dot1qVlanStaticEgressPorts and dot1qVlanStaticUntaggedPorts by VLAN.
@@ -34,6 +41,21 @@ def changed(ports: bytes, port: int, *, member: bool) -> bytes:
     elif octet < len(octets):
         octets[octet] &= 0xFF ^ (0x80 >> bit)
     return bytes(octets)
+
+
+def heard(
+    port: int, ports: Mapping[tuple[int, ...], object], status: Mapping[tuple[int, ...], object]
+) -> tuple[str, ...]:
+    """The machines' MACs that a bridge port learned, of rows whose index ends with the six octets of a MAC."""
+    found = set()
+    for key, value in ports.items():
+        octets = key[-6:]
+        if len(octets) < 6 or not all(0 <= octet <= 255 for octet in octets) or octets[0] & 1:
+            continue
+        # a switch that tells no status of a row tells of no address of its own either
+        if str(value) == str(port) and str(status.get(key, LEARNED)) == str(LEARNED):
+            found.add(":".join(f"{octet:02x}" for octet in octets))
+    return tuple(sorted(found))
 
 
 @dataclass(frozen=True)

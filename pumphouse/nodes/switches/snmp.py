@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pumphouse.errors import NodeGarbled, NodeRefused, NodeTimeout, SiteError
-from pumphouse.nodes.api import PortState
+from pumphouse.nodes.api import LearnedMacs, PortState
 from pumphouse.nodes.spec import SwitchSpec
 from pumphouse.nodes.switches import qbridge
 from pumphouse.nodes.switches.base import Conversation, GuardedSwitch
@@ -115,6 +115,17 @@ class Asking:
         """Several ports from one look at the VLANs."""
         lists = self._vlans()
         return tuple(self._membership(port, lists).state(port) for port in ports)
+
+    def heard(self, port: str) -> LearnedMacs:
+        """From Q-BRIDGE-MIB's table of all VLANs, or from BRIDGE-MIB's where a switch has but that."""
+        mine = self._bridge_port(port)
+        for at, status in ((qbridge.Q_FDB_PORT, qbridge.Q_FDB_STATUS), (qbridge.FDB_PORT, qbridge.FDB_STATUS)):
+            rows = self._wire.walk(at)
+            if not rows:
+                continue
+            how = self._wire.walk(status)
+            return LearnedMacs(port, qbridge.heard(mine, rows, how))
+        return LearnedMacs(port, untold="its agent shows no table of addresses (dot1qTpFdbTable, dot1dTpFdbTable)")
 
     def move(self, before: PortState, vlan: int) -> None:
         now = self._membership(before.port)

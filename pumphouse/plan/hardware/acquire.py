@@ -66,11 +66,13 @@ def plan_acquire(
         )
     draft = HardwareDraft("acquire", source, destination, digest)
     _check(draft, host, wishes)
+    seen = draft.see_port(node, facts.port, phase="evacuate")
     disable = draft.add(
         f"host-disable:{host.host}",
         title=f"disable nova-compute on {host.host}",
         phase="evacuate",
         changes="source",
+        needs=seen,
         params={"host": host.host, "node": node.name, "stuck": wishes.stuck},
         undo="enabled again, if pumphouse disabled it",
         host=host.host,

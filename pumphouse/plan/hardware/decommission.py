@@ -5,10 +5,11 @@ the destination one by one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pumphouse.errors import PlanError
 from pumphouse.findings import Finding
+from pumphouse.nodes.sight import PortSight
 from pumphouse.nodes.spec import NodeSpec
 from pumphouse.plan.hardware.draft import NOTHING, HardwareDraft
 from pumphouse.plan.hardware.remains import Remnant
@@ -44,7 +45,10 @@ class Archive:
 
 @dataclass(frozen=True)
 class Ending:
-    """The source as it is about to end: its controllers in their order, and what is left."""
+    """The source as it is about to end: its controllers in their order, and what is left.
+
+    ``ports``: node -> who is heard at its switch port.
+    """
 
     controllers: tuple[NodeSpec, ...]
     remnants: tuple[Remnant, ...]
@@ -52,6 +56,7 @@ class Ending:
     unknown: tuple[str, ...] = ()
     ranks: Mapping[str, int] | None = None
     admin_vlan: int | None = None
+    ports: Mapping[str, PortSight | None] = field(default_factory=dict)
 
 
 def order_of(nodes: Sequence[NodeSpec], ranks: Mapping[str, int]) -> tuple[NodeSpec, ...]:
@@ -165,12 +170,13 @@ def _retire(
 ) -> str:
     # the source cannot be asked for its host any more, once its controllers go
     bare = replace(node, host="")
+    seen = draft.see_port(node, ending.ports.get(node.name), phase="retire", needs=needs)
     off = draft.add(
         f"controller-off:{node.name}",
         title=f"power off {node.name}, controller {number} of {len(ending.controllers)} of {source}",
         phase="retire",
         changes="source",
-        needs=needs,
+        needs=seen or needs,
         params={
             "node": node.name,
             "serial": node.serial,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pumphouse.findings import Finding
+from pumphouse.nodes.sight import PortSight
 from pumphouse.nodes.spec import NodeSpec
 from pumphouse.plan.model import Note, Plan, PlannedStep, PlanServer, order
 
@@ -66,6 +67,47 @@ class HardwareDraft:
             f"node {node.name}",
             f"{which}: nobody can be asked whether servers are left on it.",
             f"correct nodes.{node.name}.host; or make its role there spare, if it serves the source no more.",
+        )
+
+    def see_port(
+        self, node: NodeSpec, sight: PortSight | None, *, phase: str, needs: Iterable[str] = ()
+    ) -> tuple[str, ...]:
+        """Hear who is at a node's port, before it loses power; the step's key, if it has a port.
+
+        :param sight: what was heard while planning; another machine there blocks the plan.
+        """
+        if not node.ports:
+            return ()
+        port = node.ports[0]
+        where = f"port {port.port} of switch {port.switch}"
+        if sight is not None and sight.foreign:
+            self.block(
+                "port-of-another",
+                f"node {node.name}",
+                f"has {where} in site.yaml, but {sight.told}: moving it would cut off another machine.",
+                f"compare the cabling with nodes.{node.name}.ports in site.yaml, and correct it.",
+            )
+        elif sight is not None and not sight.is_proof and not sight.proved:
+            self.warn(
+                "port-unproved",
+                f"node {node.name}",
+                f"has {where} in site.yaml, and nothing proves it: {sight.told}.",
+                "compare it with the cabling before you approve; a node that runs and speaks proves it.",
+            )
+        elif sight is not None:
+            proof = sight.told if sight.is_proof else "the node was heard there before it lost its power"
+            self.note(f"node {node.name}", f"has {where}: {proof}")
+        return (
+            self.add(
+                f"node-port:{node.name}",
+                title=f"nobody but {node.name} is heard at {where}",
+                phase=phase,
+                changes="source",
+                needs=tuple(needs),
+                params={"node": node.name, "switch": port.switch, "port": port.port},
+                undo=NOTHING,
+                node=node.name,
+            ),
         )
 
     def power_off(self, node: NodeSpec, *, phase: str, needs: Iterable[str], title: str = "") -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pumphouse.clouds.hosts_api import COMPUTE
 from pumphouse.model import Hypervisor, Server, Service
+from pumphouse.nodes.sight import PortSight
 from pumphouse.nodes.spec import NodeSpec
 
 
@@ -66,8 +67,12 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """A node of site.yaml and what the source says of its host; None: it is no compute host there."""
+    """A node of site.yaml and what the source says of its host; None: it is no compute host there.
+
+    ``port`` is who is heard at its switch port; None: nobody asked.
+    """
 
     node: NodeSpec
     admin_vlan: int | None
     host: HostFacts | None = None
+    port: PortSight | None = None

@@ -213,7 +213,8 @@ def check_in_use(draft: HardwareDraft, facts: NodeFacts) -> None:
 
 
 def _to_admin_vlan(draft: HardwareDraft, facts: NodeFacts) -> str:
-    off = draft.power_off(facts.node, phase="release", needs=(), title=f"{facts.node.name} has no power")
+    seen = draft.see_port(facts.node, facts.port, phase="release")
+    off = draft.power_off(facts.node, phase="release", needs=seen, title=f"{facts.node.name} has no power")
     return draft.admin_vlan(facts.node, facts.admin_vlan, phase="release", needs=(off,))
 
 

@@ -10,7 +10,7 @@ from pumphouse.model import Server
 METHODS = {
     "live": "live migration on shared storage: it goes on running",
     "block": "live migration with its disk copied: it goes on running",
-    "cold": "cold migration: it stops, its disk is copied, it starts again on the other host",
+    "cold": "cold migration: its disk is copied while it is stopped; on the other host it starts again if it ran",
     "evacuate": "built anew elsewhere from its disk on shared storage, after its node was powered off",
     "rebuild": "built anew elsewhere from its image, after its node was powered off: what it wrote is lost",
 }

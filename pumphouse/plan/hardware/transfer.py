@@ -80,7 +80,8 @@ def plan_transfer(
     node, host = facts.node, facts.host
     draft = HardwareDraft("transfer", source, destination, digest)
     _check(draft, node, host)
-    needs = _leave_source(draft, node, host)
+    seen = draft.see_port(node, facts.port, phase="release")
+    needs = (*seen, *_leave_source(draft, node, host, *seen))
     off = draft.power_off(node, phase="release", needs=needs)
     vlan = draft.admin_vlan(node, facts.admin_vlan, phase="release", needs=(off,))
     discovered = discover_node(draft, node, layout, vlan)
@@ -118,7 +119,7 @@ def _check(draft: HardwareDraft, node: NodeSpec, host: HostFacts | None) -> None
         )
 
 
-def _leave_source(draft: HardwareDraft, node: NodeSpec, host: HostFacts | None) -> tuple[str, ...]:
+def _leave_source(draft: HardwareDraft, node: NodeSpec, host: HostFacts | None, *needs: str) -> tuple[str, ...]:
     if host is None or host.service is None:
         draft.note(f"node {node.name}", "is no compute host of the source: nothing is disabled or removed there")
         return ()
@@ -127,6 +128,7 @@ def _leave_source(draft: HardwareDraft, node: NodeSpec, host: HostFacts | None) 
         title=f"disable nova-compute on {host.host}",
         phase="release",
         changes="source",
+        needs=needs,
         params={"host": host.host, "node": node.name, "stuck": "keep-disabled"},
         undo="enabled again, if pumphouse disabled it",
         host=host.host,

@@ -14,11 +14,12 @@ from pumphouse.steps.hardware.hosts import ControllerUp, DisableHost, EmptyHost,
 from pumphouse.steps.hardware.install import AssignNode, DeployNode, DiscoverNode
 from pumphouse.steps.hardware.master import FuelUp, MediumNext
 from pumphouse.steps.hardware.newcloud import ProveDestination, WriteDestination
-from pumphouse.steps.hardware.ports import MovePort
+from pumphouse.steps.hardware.ports import MovePort, SeePort
 from pumphouse.steps.hardware.power import FenceNode, PowerOff, PowerOn, PxeNext
 
 #: Every kind of hardware step.
 HARDWARE: tuple[type[Step], ...] = (
+    SeePort,
     DisableHost,
     FenceNode,
     LeaveHost,

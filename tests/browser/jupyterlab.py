@@ -218,7 +218,12 @@ class NotebookPage:
     def save(self) -> None:
         """File > Save Notebook, and wait until nothing is unsaved."""
         self._menu("File", "Save Notebook")
-        expect(self.page.locator(".lm-DockPanel-tabBar .lm-mod-current")).not_to_have_class(re.compile("jp-mod-dirty"))
+        self.wait_until_saved()
+
+    def wait_until_saved(self) -> None:
+        """Until nothing is unsaved."""
+        tab = self.page.locator(".lm-DockPanel-tabBar .lm-mod-current")
+        expect(tab).not_to_have_class(re.compile("jp-mod-dirty"), timeout=CELL_MS)
 
     def run_all(self) -> None:
         """Run > Run All Cells, which ends with the first that fails; wait until none is under way."""

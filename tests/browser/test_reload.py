@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from pumphouse.journal import Journal
 from pumphouse.lab.jupyter import prepare
@@ -90,6 +91,13 @@ def size_of(words: str) -> float:
     return float(number) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}[unit]
 
 
+def answer_late(route: Route) -> None:
+    """A notebook that is written at once, by a server whose answer takes its time."""
+    answer = route.fetch()
+    time.sleep(1.5 if route.request.method == "PUT" else 0.0)
+    route.fulfill(response=answer)
+
+
 def states(lab: LabSite) -> list[str]:
     """The states of the servers that began to serve."""
     journal = Journal.open(load_site(lab.site_file).journal_url)
@@ -159,7 +167,7 @@ def test_a_stop_is_asked_for_by_keyboard_after_the_reload(move: NotebookPage, la
 
 
 def test_what_is_saved_then_is_what_it_would_be_without_the_reload(move: NotebookPage, jupyter: JupyterLab) -> None:
-    move.save()
+    move.wait_until_saved()
     for source, kinds in (
         (PREPARE, ["display_data", "stream"]),
         (CUT_OVER, ["display_data", "stream", "error", "display_data"]),
@@ -181,6 +189,8 @@ def test_cells_that_were_to_follow_find_their_places(move: NotebookPage, lab: La
         expect(cell).to_contain_text("1 of 3 servers done", timeout=CELL_MS)
         reload(move)
         expect(progress_in(cell)).to_contain_text("1 of 3 servers done", timeout=CELL_MS)
+        # three cells end one after the other: each is saved, and no save meets the one before it
+        move.page.route(f"**/api/contents/{NOTEBOOK}.ipynb*", answer_late)
     ended(cell)
     report = move.with_source(REPORT)
     expect(report).to_contain_text("steps done and verified", timeout=CELL_MS)
@@ -188,6 +198,9 @@ def test_cells_that_were_to_follow_find_their_places(move: NotebookPage, lab: La
     expect(move.with_source('run.verify(plan, "cutover")')).to_contain_text("Read again: 10 steps")
     assert states(lab) == ["verified"] * 3
     assert lab.violations() == []
+    move.wait_until_saved()
+    expect(move.page.locator(".jp-Dialog")).to_have_count(0)
+    move.page.unroute(f"**/api/contents/{NOTEBOOK}.ipynb*")
     show(cell)
     shoot(move.page, "reloaded-ended")
 
@@ -230,7 +243,7 @@ def test_a_second_window_shows_the_progress_and_leaves_the_outputs_to_the_first(
         expect(progress_in(mirrored)).to_be_visible(timeout=CELL_MS)
     expect(progress_in(mirrored)).to_have_count(0, timeout=CELL_MS)
     move.wait_for(cell)
-    expect(other.page.locator(".lm-DockPanel-tabBar .lm-mod-current")).not_to_have_class(re.compile("jp-mod-dirty"))
+    other.wait_until_saved()
     move.save()
     assert saved(jupyter, PREPARE) == before
     other.page.close()

@@ -158,6 +158,8 @@ class Follower {
     Object.assign(this, { taken: new Map(), progress: new Map(), missed: new Map() });
     this.onMessage = (_, message) => (this.waiting === null ? this.hear(message) : this.waiting.push(message));
     kernel.iopubMessage.connect(this.onMessage);
+    this.onSaveState = (_, state) => this.wrote(state);
+    panel.context.saveState.connect(this.onSaveState);
     kernel.disposed.connect(() => this.end());
     panel.disposed.connect(() => this.end());
   }
@@ -166,6 +168,21 @@ class Follower {
     this.over = true;
     clearTimeout(this.timer);
     if (!this.kernel.isDisposed) this.kernel.iopubMessage.disconnect(this.onMessage);
+    if (!this.panel.isDisposed) this.panel.context.saveState.disconnect(this.onSaveState);
+  }
+
+  // one save after the other: JupyterLab takes its own save that is still being written for a stranger's change of
+  // the file, and asks the user which of the two is to be kept
+  save() {
+    this.unsaved = true;
+    if (this.writing || !this.panel.context.contentsModel?.writable) return;
+    this.unsaved = false;
+    this.panel.context.save().catch(() => {}); // it has shown the problem itself
+  }
+
+  wrote(state) {
+    this.writing = state === "started";
+    if (state === "completed" && this.unsaved && this.panel.context.model.dirty) this.save();
   }
 
   async begin() {
@@ -286,7 +303,7 @@ class Follower {
       taken.settled = true;
       taken.cell.model.executionCount = one.count;
       taken.cell.model.executionState = "idle";
-      if (this.panel.context.contentsModel?.writable) this.panel.context.save(); // no other page has these outputs
+      this.save(); // no other page has these outputs
     }
     this.progress.get(one.id)?.widget.dispose();
     this.progress.delete(one.id);

@@ -32,6 +32,8 @@ CUT_OVER = "run.cut_over("
 SLOW_S = 25
 COPIED = re.compile(r"[\d.]+ [KM]iB of 8.0 MiB of images copied at [\d.]+ [KM]iB/s · about (\d+ min )?\d+ s left")
 ENDED = re.compile(r"^\[\d+\]:$")
+SAVES = f"**/api/contents/{NOTEBOOK}.ipynb*"
+CELLS = "**/pumphouse/cells/*"
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +93,17 @@ def size_of(words: str) -> float:
     return float(number) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}[unit]
 
 
-def answer_late(route: Route) -> None:
+def save_late(route: Route) -> None:
     """A notebook that is written at once, by a server whose answer takes its time."""
     answer = route.fetch()
     time.sleep(1.5 if route.request.method == "PUT" else 0.0)
     route.fulfill(response=answer)
+
+
+def tell_late(route: Route) -> None:
+    """Several cells have ended when the page hears of the first."""
+    time.sleep(2)
+    route.continue_()
 
 
 def states(lab: LabSite) -> list[str]:
@@ -189,8 +197,9 @@ def test_cells_that_were_to_follow_find_their_places(move: NotebookPage, lab: La
         expect(cell).to_contain_text("1 of 3 servers done", timeout=CELL_MS)
         reload(move)
         expect(progress_in(cell)).to_contain_text("1 of 3 servers done", timeout=CELL_MS)
-        # three cells end one after the other: each is saved, and no save meets the one before it
-        move.page.route(f"**/api/contents/{NOTEBOOK}.ipynb*", answer_late)
+        # three cells end one after the other, or for the page at once: no save meets the one before it
+        move.page.route(SAVES, save_late)
+        move.page.route(CELLS, tell_late)
     ended(cell)
     report = move.with_source(REPORT)
     expect(report).to_contain_text("steps done and verified", timeout=CELL_MS)
@@ -200,7 +209,8 @@ def test_cells_that_were_to_follow_find_their_places(move: NotebookPage, lab: La
     assert lab.violations() == []
     move.wait_until_saved()
     expect(move.page.locator(".jp-Dialog")).to_have_count(0)
-    move.page.unroute(f"**/api/contents/{NOTEBOOK}.ipynb*")
+    move.page.unroute(SAVES)
+    move.page.unroute(CELLS)
     show(cell)
     shoot(move.page, "reloaded-ended")
 

@@ -177,12 +177,13 @@ class Follower {
     this.unsaved = true;
     if (this.writing || !this.panel.context.contentsModel?.writable) return;
     this.unsaved = false;
-    this.panel.context.save().catch(() => {}); // it has shown the problem itself
+    this.writing = true; // it says so itself, but only a moment later
+    this.panel.context.save().catch(() => this.wrote("failed")); // the user was told, or has called it off
   }
 
   wrote(state) {
     this.writing = state === "started";
-    if (state === "completed" && this.unsaved && this.panel.context.model.dirty) this.save();
+    if (state === "completed" && this.unsaved) this.save();
   }
 
   async begin() {

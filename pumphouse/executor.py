@@ -143,7 +143,7 @@ def _execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None)
                 stop = ear.asked()
                 if stop is not None:
                     begun = _begun(ctx.plan.steps, states, {*execution.results, *running.values()})
-                    ready = [step for step in ready if stop.kind is StopKind.AFTER_SERVER and _owner(step) in begun]
+                    ready = [step for step in ready if stop.kind is StopKind.AFTER_SERVER and step.owner in begun]
                     if not ready and not running and not returns.pending:
                         break
                 for step in ready[: places - len(running)]:
@@ -162,6 +162,8 @@ def _execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None)
             ear.end()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+    if execution.given_up and stop is None:
+        stop = ear.asked()  # it was asked for while the last steps were under way
     if stop is not None and (waiting or execution.given_up):
         note_stopped(ctx.journal, stop)
         execution.raise_failures(todo)
@@ -230,17 +232,12 @@ def _ready(
     return sorted(ready, key=lambda step: step.server_id is None or step.server_id not in begun)
 
 
-def _owner(step: PlannedStep) -> str | None:
-    """The server, node or host that a step is about; None: several share it."""
-    return step.server_id or step.node or step.host
-
-
 def _begun(steps: Iterable[PlannedStep], states: Mapping[str, StepState], touched: Collection[str]) -> frozenset[str]:
     """Servers, nodes and hosts of which more than preparations was begun, by this execution or an earlier one."""
     return frozenset(
-        owner
+        step.owner
         for step in steps
-        if (owner := _owner(step)) and step.phase != "prepare"
+        if step.owner and step.phase != "prepare"
         if step.key in touched or states.get(step.key, StepState()).in_effect
     )
 
@@ -253,7 +250,7 @@ def _stopped(
     left = [step for key, step in todo.items() if key not in execution.results]
     given_up = [todo[key].title for key in todo if key in execution.given_up]
     up = f" Given up while waiting, and gone on with next time: {', '.join(given_up)}." if given_up else ""
-    halfway = {owner for step in left if step.phase != "prepare" and (owner := _owner(step)) in begun}
+    halfway = {step.owner for step in left if step.phase != "prepare" and step.owner in begun}
     known = {server.id: server.name for server in ctx.plan.servers}
     down = {server.server_id: str(server) for server in servers_down(ctx.journal, ctx.plan)}
     names = sorted(known.get(owner, owner) for owner in halfway if owner and owner not in down)
@@ -298,7 +295,7 @@ def _fault(step: PlannedStep, caught: Exception) -> StepError:
 
 def _one(ctx: Context, keeper: Keeper, ear: Ear, step: PlannedStep, before: StepState) -> tuple[str, float]:
     """Look, intend, act, journal, verify: the life of one step; returns its result and seconds."""
-    with listening(ear.of(step.title, finishes=step.phase != "prepare" and step.server_id is not None)):
+    with listening(ear.of(step.title, finishes=step.phase != "prepare" and step.owner is not None)):
         return _live(ctx, keeper, step, before)
 
 
@@ -332,7 +329,7 @@ def _persist(ctx: Context, step: PlannedStep, begun: float, permit: Callable[[],
         except PumphouseError as error:
             silent = error if isinstance(error, NodeUnreachable) else error.__cause__
             if isinstance(silent, NodeUnreachable) and silent.known:
-                gone = gone or _Gone()
+                gone = gone or _Gone(ctx.site.outage_s)
                 if not gone.wait(ctx, step, silent):
                     raise
                 continue
@@ -350,25 +347,28 @@ def _persist(ctx: Context, step: PlannedStep, begun: float, permit: Callable[[],
 class _Gone:
     """A device that is not there: how long it has not been, and how long until the next look."""
 
-    def __init__(self) -> None:
-        self._since, self._pause_s = time.monotonic(), DEVICE_S
+    def __init__(self, left_s: float) -> None:
+        self._left_s, self._pause_s = left_s, DEVICE_S
+        self._tried = time.monotonic()
 
     def wait(self, ctx: Context, step: PlannedStep, error: NodeUnreachable) -> bool:
         """Pause; False when it took too long.
 
         :raises Stopped: when somebody asked us to stop.
         """
-        left_s = self._since + ctx.site.outage_s - time.monotonic()
+        # a try that took longer than silence does was at work, maybe for an hour, before it fell silent again
+        left_s = self._left_s - min(time.monotonic() - self._tried, DEVICE_MOST_S)
         if left_s <= 0:
             return False
         pause_s = min(self._pause_s, left_s)
-        self._pause_s = min(2 * self._pause_s, DEVICE_MOST_S)
+        self._left_s, self._pause_s = left_s - pause_s, min(2 * self._pause_s, DEVICE_MOST_S)
         ctx.report(
             f"waiting  {step.title}: {error.message} Looking again in {pause_s:.0f} s, for {left_s:.0f} s at most."
         )
         data = {"error": str(error), "pause_s": pause_s}
         ctx.journal.write(ctx.run_id, ctx.plan.hash, step.key, "waited", data)
         pause(pause_s)
+        self._tried = time.monotonic()
         return True
 
 

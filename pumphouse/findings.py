@@ -66,6 +66,7 @@ ACCEPTABLE = frozenset(
         "keypair-unknown",
         "master-begun",
         "project-exists",
+        "public-not-shared",
         "release-untried",
         "role-exists",
         "rules-unresolved",

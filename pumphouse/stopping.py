@@ -79,11 +79,18 @@ def note_stopped(journal: Journal, request: StopRequest) -> None:
 
 def was_stopped(events: Iterable[Event]) -> bool:
     """Whether the last thing that a run's events tell of carrying out a plan is that it stopped as asked."""
-    last = ""
-    for event in events:
-        if event.step_key in (STOP_KEY, SCOPE_KEY):
-            last = event.event
-    return last == _STOPPED
+    last = _last_word(events)
+    return last is not None and last.event == _STOPPED
+
+
+def stop_of(events: Iterable[Event]) -> Event | None:
+    """The request to stop by which a run's events end, followed or not; None: it was not asked, or it went on since."""
+    last = _last_word(events)
+    return last if last is not None and last.step_key == STOP_KEY else None
+
+
+def _last_word(events: Iterable[Event]) -> Event | None:
+    return next((one for one in reversed([*events]) if one.step_key in (STOP_KEY, SCOPE_KEY)), None)
 
 
 class Ear:

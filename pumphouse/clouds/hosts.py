@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from pumphouse.clouds.api import Compute
@@ -118,9 +118,10 @@ class NovaHosts(Hosts):
         """All servers of a host (read only)."""
         return self._compute.list_servers(host=host)
 
-    def list_unconfirmed(self, host: str) -> list[Server]:
+    def list_unconfirmed(self, host: str, servers: Iterable[Server] | None = None) -> list[Server]:
         """Servers in VERIFY_RESIZE whose migration began on this host (read only)."""
-        waiting = [one for one in self._compute.list_servers() if one.status == _WAITS and one.host != host]
+        known = self._compute.list_servers() if servers is None else servers
+        waiting = [one for one in known if one.status == _WAITS and one.host != host]
         if not waiting:
             return []
         migrations = self._api.maybe("/os-migrations", "list migrations")

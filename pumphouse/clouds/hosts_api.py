@@ -9,7 +9,7 @@ followed by :meth:`Hosts.wait_moved`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from pumphouse.model import Server, Service
 
@@ -67,11 +67,13 @@ class Hosts(ABC):
         """All servers of all projects that Nova has on a host, whatever their status (read only)."""
 
     @abstractmethod
-    def list_unconfirmed(self, host: str) -> list[Server]:
+    def list_unconfirmed(self, host: str, servers: Iterable[Server] | None = None) -> list[Server]:
         """Servers that left a host by cold migration or resize and whose old disk is still on it (read only).
 
         They are in VERIFY_RESIZE, on another host. Nova of Grizzly does not tell where such servers came from: there
         these are *all* servers in VERIFY_RESIZE.
+
+        :param servers: all servers of the cloud, where they were listed before; listed anew by default.
         """
 
     @abstractmethod

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
@@ -287,7 +288,9 @@ class Wire:
             return [work(item) for item in todo]
         pool = ThreadPoolExecutor(max_workers=min(_WORKERS, len(todo)), thread_name_prefix="pumphouse-read")
         try:
-            return list(pool.map(work, todo))
+            # whoever listens for a stop is known to the context, which a new thread has not
+            contexts = [copy_context() for _ in todo]
+            return list(pool.map(lambda context, item: context.run(work, item), contexts, todo))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

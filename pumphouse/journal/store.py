@@ -467,11 +467,11 @@ class Journal:
 
         return self._write(prolong, wait=wait)
 
-    def release(self, run_id: str, key: str | None = None) -> None:
-        """Give one claim of a run back, or all."""
+    def release(self, run_id: str, *keys: str) -> None:
+        """Give these claims of a run back; all of them where none is named."""
         where = schema.claims.c.run_id == run_id
-        if key is not None:
-            where &= schema.claims.c.object_key == key
+        if keys:
+            where &= schema.claims.c.object_key.in_(keys)
         self._do(schema.claims.delete().where(where))
 
     # -- plumbing -----------------------------------------------------------------------------

@@ -95,11 +95,12 @@ class ApprovalForm:
                 one.layout.display = "none"
             return
         plan = self._plan
-        about = f"{plan.kind} of {escape(clean(plan.subject))}, {len(plan.steps)} steps"
+        steps = f"{len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'}"
+        about = f"{plan.kind} of {escape(clean(plan.subject))}, {steps}"
         words = f"<b>Approve exactly this plan</b>: {about}"
         lost = "".join(
             f'<div><span style="color:{BAD.colour}">{BAD.symbol}</span> '
-            f"<b>Irreversible</b>, {count} times: {escape(clean(text))}. Type <code>{self.phrase}</code> below.</div>"
+            f"<b>Irreversible</b>, {_times(count)}: {escape(clean(text))}. Type <code>{self.phrase}</code> below.</div>"
             for text, count in self._lost.items()
         )
         hash_line = f'<div style="font-family:monospace">{plan.hash}</div>'
@@ -150,3 +151,7 @@ class ApprovalForm:
         tone, words = (WARN, f"Approved {against}, and the record will say so.") if against else (GOOD, "Approved.")
         mark = f'<span style="color:{tone.colour}">{tone.symbol}</span>'
         self.said.value = f'<div role="status">{mark} {escape(words)} Run the next cell to go on.</div>'
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

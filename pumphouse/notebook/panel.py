@@ -62,6 +62,7 @@ class Panel:
         standing = self.look()
         self.table.value = self._following.show(standing).html
         self.bar.max, self.bar.value = max(standing.steps, 1), standing.verified
+        self.after_button.tooltip = buttons(standing)[StopKind.AFTER_SERVER][1]
         self.after_button.disabled = not may_ask(standing, StopKind.AFTER_SERVER)
         self.abort_button.disabled = not may_ask(standing, StopKind.NOW)
         return standing

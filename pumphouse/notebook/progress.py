@@ -27,6 +27,8 @@ NODE_BUTTONS = {
     StopKind.AFTER_SERVER: ("Stop after these nodes", "Nodes that are begun are finished; no other begins"),
     StopKind.NOW: ("Stop now", "No further step begins; a node may stay on its way"),
 }
+#: Why the milder button is off, where nothing is left to begin.
+_ALL_BEGUN = "All that this cell works on is begun and would be finished all the same: only “Stop now” stops it."
 #: What the sharper button is called when it has been pressed once.
 SURE = "Yes, stop now"
 #: Said when a request was journalled.
@@ -70,11 +72,12 @@ def show_standing(standing: Standing, title: str = "Progress", *, over: bool = F
     ]
     if not standing.servers:  # hardware: what is under way says more than an empty table
         columns, rows = columns[:1] + columns[-1:], [[Cell("under way", BUSY), Cell(one)] for one in standing.under_way]
-    if not rows:
-        return heading(f"{title}: {sentence(standing, over=over)}")
     hidden = max(0, len(standing.servers) - len(rows))
-    note = f"… and {hidden:,} more servers." if hidden else ""
-    return render(f"{title}: {sentence(standing, over=over)}", columns, rows, note)
+    notes = [f"… and {hidden:,} more servers."] if hidden else []
+    if not (standing.others or standing.complete or standing.stop or over):
+        notes.append(_ALL_BEGUN)
+    title = f"{title}: {sentence(standing, over=over)}"
+    return render(title, columns, rows, " ".join(notes)) if rows else heading(title, " ".join(notes))
 
 
 def sentence(standing: Standing, *, over: bool = False) -> str:
@@ -146,13 +149,16 @@ class Following:
 
 
 def buttons(standing: Standing) -> dict[StopKind, tuple[str, str]]:
-    """What the buttons are called for what is at stake, and what they do."""
-    return BUTTONS if standing.servers else NODE_BUTTONS
+    """What the buttons are called for what is at stake, and what they do, or why there is nothing that they would."""
+    named = BUTTONS if standing.servers else NODE_BUTTONS
+    if standing.others or standing.complete:
+        return named
+    return {**named, StopKind.AFTER_SERVER: (named[StopKind.AFTER_SERVER][0], _ALL_BEGUN)}
 
 
 def may_ask(standing: Standing, kind: StopKind) -> bool:
     """Whether asking for that stop would still change something."""
-    if standing.complete:
+    if standing.complete or (kind is StopKind.AFTER_SERVER and not standing.others):
         return False
     return standing.stop is None or (kind is StopKind.NOW and standing.stop.kind is not StopKind.NOW)
 

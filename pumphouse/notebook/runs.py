@@ -127,7 +127,7 @@ def show_nodes(nodes: Iterable[NodeState]) -> Display:
             Cell(one.host or None),
             Cell(one.service or None),
             Cell(None if one.servers is None else str(one.servers)),
-            Cell(one.power or None, GOOD if one.power == "on" else OFF),
+            Cell(one.power or (None if one.asked else "not asked"), GOOD if one.power == "on" else OFF),
             Cell(None if one.vlan is None else str(one.vlan)),
             Cell(" ".join((one.fuel, one.fuel_name)).strip() or None),
             Cell(one.serial or None),
@@ -175,12 +175,16 @@ def show_evidence(rows: Iterable[Mapping[str, Any]]) -> Display:
         [
             Cell("verified", GOOD),
             Cell(str(row["what"]), strong=True),
-            Cell(", ".join(f"{k}={_words(v)}" for k, v in row["evidence"].items() if v is not None) or None),
+            Cell(row.get("words") or _pairs(row["evidence"]) or None),
         ]
         for row in rows
     ]
     columns = [Column("result", kind="word"), Column("step"), Column("read back from the clouds")]
     return render(f"Read again: {_count(len(made), 'step')}", columns, made)
+
+
+def _pairs(evidence: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={_words(value)}" for key, value in evidence.items() if value is not None)
 
 
 def _words(value: Any) -> str:

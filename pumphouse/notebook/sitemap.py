@@ -42,8 +42,11 @@ def show_site(nodes: Iterable[NodeState], hardware: Hardware, *, title: str = "T
             "its key nodes does, with BMCs and switch ports (doc/hardware.md)."
         )
         return header(heading, note)
+    unasked = sum(not one.asked for one in known.values())
+    if unasked:
+        note += f" The BMCs of {unasked} were not asked: their power is not known."
     if silent:
-        note += f" {silent} more were not asked about."
+        note += f" {silent} more of site.yaml are not in this picture."
     html = (
         f'{STYLE}<div class="ph"><p class="ph-title">{escape(heading)}</p>'
         f'<div class="ph-s">{_picture(groups, hardware)}</div><p class="ph-note">{note}</p></div>'

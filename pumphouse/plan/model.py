@@ -48,6 +48,11 @@ class PlannedStep:
     node: str | None = None
     host: str | None = None
 
+    @property
+    def owner(self) -> str | None:
+        """The server, node or host that it is about; None: several share it."""
+        return self.server_id or self.node or self.host
+
 
 @dataclass(frozen=True)
 class Note:

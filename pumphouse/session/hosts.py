@@ -139,7 +139,7 @@ def read_hosts(source: Cloud) -> dict[str, HostFacts]:
             host=name,
             services=services,
             servers=tuple(on.get(name, ())),
-            unconfirmed=tuple(source.hosts.list_unconfirmed(name)) if waits else (),
+            unconfirmed=tuple(source.hosts.list_unconfirmed(name, servers)) if waits else (),
             hypervisors=hypervisors,
             ram_mib={server.id: flavors.get(server.flavor_id, 0) for server in on.get(name, ())},
             multi_host=multi_host,

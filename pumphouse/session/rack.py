@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pumphouse.clouds.api import Cloud
@@ -46,6 +46,8 @@ class NodeState:
     fuel_name: str = ""
     roles: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    #: whether its BMC was asked; else its power and serial are not known, which is no answer
+    asked: bool = True
 
 
 @dataclass
@@ -81,7 +83,8 @@ def look_at_nodes(
             asking[f"{_BMC} {spec.name}"] = partial(_ask_bmc, nodes, spec.name, looked)
     with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="rack") as pool:
         list(pool.map(lambda what: _try(what, asking[what], looked), asking))
-    return tuple(_described(spec, looked) for spec in wanted)
+    names_asked = {spec.name for spec in asked}
+    return tuple(replace(_described(spec, looked), asked=spec.name in names_asked) for spec in wanted)
 
 
 def _try(what: str, ask: Callable[[], None], looked: _Looked) -> None:

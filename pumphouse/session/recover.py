@@ -1,4 +1,7 @@
-"""Runs whose process vanished (SIGKILL, power loss, a closed notebook): found by their lock, closed as interrupted."""
+"""Runs whose process vanished (SIGKILL, power loss, a closed notebook): found by their lock, closed as interrupted.
+
+One that somebody had asked to stop is closed as aborted: what ended it was that person's decision.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from pumphouse.records.sheet import Sheet, Template
 from pumphouse.records.store import default_policy
 from pumphouse.session.closing import Closing, begin_hand_record
 from pumphouse.site import Site
+from pumphouse.stopping import stop_of
 
 LOST = "The process that ran it ended without a word."
 
@@ -73,11 +77,16 @@ def _close(journal: Journal, site: Site, row: RunRow, signer: Signer | None) -> 
 
 def _cut_off(journal: Journal, sheet: Sheet) -> Sheet:
     """It ended some time after its last word; when that was found, which may be days later, is not its end."""
-    last = max((event.at for event in journal.events(run_id=sheet.run_id)), default=sheet.started_at)
+    events = journal.events(run_id=sheet.run_id)
+    last = max((event.at for event in events), default=sheet.started_at)
     found = (
         f"The journal last heard of it at {_clock(last)}; that it had ended was found at {_clock(datetime.now(UTC))}."
     )
     down = in_words(down_after(journal, sheet.run_id))
+    stop = stop_of(events)
+    if stop is not None:
+        asked = f"{stop.data['by']} asked it to stop. Its process ended afterwards."
+        return sheet.ended(sheets.ABORTED, f"{asked} {found} {down}".rstrip(), at=last)
     return sheet.ended(sheets.INTERRUPTED, f"{LOST} {found} {down}".rstrip(), at=last)
 
 

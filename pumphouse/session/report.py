@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pumphouse.errors import ClaimHeld
 from pumphouse.journal import Journal, StepState
+from pumphouse.journal.store import STEP_EVENTS
 from pumphouse.plan.after import finalised
 from pumphouse.plan.model import Plan, PlannedStep
 
@@ -102,15 +104,18 @@ def make_report(journal: Journal, plan: Plan) -> Report:
     # each server is looked at with its own steps alone: thousands of servers have tens of thousands
     alone = (replace(plan, servers=(server,), steps=tuple(own.get(server.id, ()))) for server in plan.servers)
     arrived = _arrived(journal, plan)
-    servers = tuple(_server(journal, part, part.servers[0].id, states, gone, arrived) for part in alone)
+    held = _held(journal, plan, states) if done < len(plan.steps) else {}
+    servers = tuple(_server(journal, part, part.servers[0].id, states, gone, arrived, held) for part in alone)
     left = []
     if plan.kind == "move" and any(server.result == "moved" for server in servers):
         left.append("The sources are stopped, not deleted: finalise them after the hold, or roll back.")
     if failed:
         left.append(f"{len(failed)} step(s) failed: mend the causes and run the notebook again, or roll back.")
+    if held:
+        left.append(f"{len(held)} step(s) were left alone, since another run was at work on what they are about.")
     if done < len(plan.steps) and not failed:
         left.append(f"{len(plan.steps) - done} step(s) are not done yet.")
-    objects = _objects(plan, states) if plan.kind in ("rollback", "give-back") else _hardware(plan, states)
+    objects = _objects(plan, states, held) if plan.kind in ("rollback", "give-back") else _hardware(plan, states, held)
     return Report(plan.hash, plan.kind, len(plan.steps), done, len(failed), servers, tuple(left), objects)
 
 
@@ -125,17 +130,30 @@ def _arrived(journal: Journal, plan: Plan) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def _objects(plan: Plan, states: Mapping[str, StepState]) -> tuple[ObjectReport, ...]:
+def _held(journal: Journal, plan: Plan, states: Mapping[str, StepState]) -> dict[str, str]:
+    """Steps that were tried last while another run had what they are about, and what was said of it.
+
+    They are no failures of the plan: what that run journals stands.
+    """
+    last = {event.step_key: event for event in journal.events(plan_hash=plan.hash) if event.event in STEP_EVENTS}
+    return {
+        key: str(event.data.get("error", ""))
+        for key, event in last.items()
+        if (event.event, event.data.get("type")) == ("failed", ClaimHeld.__name__) and states[key].state != "verified"
+    }
+
+
+def _objects(plan: Plan, states: Mapping[str, StepState], held: Mapping[str, str]) -> tuple[ObjectReport, ...]:
     found = []
     for step in plan.steps:
         state = states.get(step.key, StepState())
         result, why = _fate(state)
-        if step.server_id is None or result in ("kept", "failed"):
-            found.append(ObjectReport(step.title.removeprefix("undo: "), result, why))
+        if step.server_id is None or step.key in held or result in ("kept", "failed"):
+            found.append(ObjectReport(step.title.removeprefix("undo: "), result, why or held.get(step.key, "")))
     return tuple(found)
 
 
-def _hardware(plan: Plan, states: Mapping[str, StepState]) -> tuple[ObjectReport, ...]:
+def _hardware(plan: Plan, states: Mapping[str, StepState], held: Mapping[str, str]) -> tuple[ObjectReport, ...]:
     """Of a plan about nodes or hosts: what became of each step that is no server's."""
     if not any(step.node or step.host for step in plan.steps):
         return ()
@@ -144,7 +162,8 @@ def _hardware(plan: Plan, states: Mapping[str, StepState]) -> tuple[ObjectReport
     for step in plan.steps:
         if step.server_id is None:
             state = states.get(step.key, StepState())
-            found.append(ObjectReport(step.title, words.get(state.state, "not done yet"), state.error or ""))
+            why = state.error or held.get(step.key, "")
+            found.append(ObjectReport(step.title, words.get(state.state, "not done yet"), why))
     return tuple(found)
 
 
@@ -170,6 +189,7 @@ def _server(
     states: Mapping[str, StepState],
     gone: Collection[str],
     arrived: Mapping[str, Mapping[str, Any]],
+    held: Mapping[str, str],
 ) -> ServerReport:
     server = plan.server(server_id)
     there = arrived.get(server_id, {})
@@ -181,7 +201,7 @@ def _server(
         state.error
         for step in plan.steps
         if step.server_id == server_id and (state := states.get(step.key, StepState())).state == "failed"
-    ]
+    ] + [held[step.key] for step in plan.steps if step.server_id == server_id and step.key in held]
     return ServerReport(
         name=server.name,
         id=server.id,

@@ -36,11 +36,12 @@ from pumphouse.executor import Execution, execute
 from pumphouse.fileio import write_atomic
 from pumphouse.findings import Finding, accept, ordered, require_none_blocking
 from pumphouse.inventory import Inventory, Snapshot, take_snapshot
-from pumphouse.journal import Journal, StepState
+from pumphouse.journal import Journal, PlanState, StepState
 from pumphouse.model import Keypair
 from pumphouse.order import Order
 from pumphouse.plan.after import cut_over_by, plan_finalise, plan_rollback
 from pumphouse.plan.behind import gone_with, unknown_copies
+from pumphouse.plan.group_changes import changed_groups
 from pumphouse.plan.model import Plan
 from pumphouse.plan.move import plan_move
 from pumphouse.plan.networks import taken_addresses
@@ -56,7 +57,7 @@ from pumphouse.session.notes import note_binding, note_findings, note_plan
 from pumphouse.session.report import Report, make_report
 from pumphouse.session.samecloud import require_same_destination
 from pumphouse.session.takeup import approved_before, as_then, left_over, resumed
-from pumphouse.session.together import check_under_way, claim_plan, plan_key
+from pumphouse.session.together import check_under_way, claim_plan, plan_keys
 from pumphouse.site import Site, load_site
 from pumphouse.steps import STEPS, Context
 from pumphouse.stopping import was_stopped
@@ -386,7 +387,9 @@ class Run:
         """Whether none of its servers is as it was: as long as one is, that one can move."""
         source = self._inventory_now().source
         there = {server.id: server for server in source.servers}
-        return not any(as_then(planned, there.get(planned.id)) for planned in plan.servers)
+        regrouped = changed_groups(plan, source.security_groups)
+        left = (planned for planned in plan.servers if planned.id not in regrouped)
+        return not any(as_then(planned, there.get(planned.id)) for planned in left)
 
     def _resume(self, kind: str, digest: str, states: Iterable[str]) -> Plan | None:
         for document in reversed(self.journal.plan_documents(kind=kind, states=states)):
@@ -549,21 +552,35 @@ class Run:
                 self._ended_by["destination"] = str(error)
                 raise
             self._ended_by.pop("destination", None)
-        if kind == "move":
-            self._supersede_rollbacks(plan)
         with self._gate():
             claim_plan(self.journal, self.id, plan, self.site)
+        if kind == "move":
+            self._supersede_rollbacks(plan)
         ctx = self._context(plan)
         try:
             with self._watch(self, plan, phase) if self._watch is not None else nullcontext():
-                return execute(ctx, plan.phase(phase), workers=workers)
-        except BaseException:
-            with suppress(JournalError):  # its lease ends by itself
-                self.journal.release(self.id, plan_key(plan))
+                done = execute(ctx, plan.phase(phase), workers=workers)
+        except PumphouseError:
+            self._let_go()
             raise
+        except BaseException:  # what was cut off may have left steps behind that are still at work
+            self._let_go(*plan_keys(plan))
+            raise
+        else:
+            if self.journal.plan_state(plan.hash) == PlanState.FINISHED:
+                self._let_go()
+            return done
         finally:
             ctx.close()
             self._bind()
+
+    def _let_go(self, *keys: str) -> None:
+        """Give claims back, all by default: nothing is at work, and whoever goes on takes them anew.
+
+        A notebook that is left open must not keep another from taking back what it did, or from going on with it.
+        """
+        with suppress(JournalError):  # their leases end by themselves
+            self.journal.release(self.id, *keys)
 
     def _go_on(self) -> None:
         """Whoever goes on by hand after the report begins another run: the first one's record is sealed."""
@@ -605,7 +622,7 @@ class Run:
     def verify(self, plan: Plan, phase: str) -> list[dict[str, object]]:
         """Read both clouds again and compare with what each step of a phase promised (read only).
 
-        :returns: one row per step: ``step``, ``what``, ``evidence``.
+        :returns: one row per step: ``step``, ``what``, ``evidence``; ``words``, where these say it better.
         :raises VerificationFailed: at the first step whose outcome the clouds do not show.
         :raises StepError: when a step of the phase was not done.
         """
@@ -634,7 +651,8 @@ class Run:
                         remedy="run the action cell before this one again.",
                     )
                 evidence = STEPS[step.kind].verify(ctx, step, state.outcome)
-                rows.append({"step": step.kind, "what": step.title, "evidence": dict(evidence)})
+                words = STEPS[step.kind].in_words(step, evidence)
+                rows.append({"step": step.kind, "what": step.title, "evidence": dict(evidence), "words": words})
         finally:
             ctx.close()
         return rows

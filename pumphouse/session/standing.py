@@ -51,6 +51,8 @@ class Standing:
     bytes_per_s: float
     left_s: float | None
     stop: StopRequest | None
+    #: whether anything is left to begin beside the servers, nodes and hosts that are begun
+    others: bool = True
 
     @property
     def complete(self) -> bool:
@@ -132,7 +134,14 @@ class Follower:
             bytes_per_s=rate,
             left_s=self._left(now, len(self._steps) - len(done), total - copied, rate),
             stop=pending_stop(self.journal, self.run_id, self.plan.hash),
+            others=self._others(),
         )
+
+    def _others(self) -> bool:
+        """As the executor has it: what several share is nobody's, and what was only prepared is not begun."""
+        begun = {step.owner for step in self.plan.steps if step.phase != "prepare" and step.key in self._lives}
+        waiting = [step for step in self._steps if step.key not in self._lives]
+        return any(step.owner is None or step.owner not in begun for step in waiting)
 
     def _read(self, events: Iterable[Event]) -> None:
         for event in events:

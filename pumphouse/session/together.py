@@ -17,27 +17,33 @@ def plan_key(plan: Plan) -> str:
     return f"plan:{plan.hash}"
 
 
+def plan_keys(plan: Plan) -> list[str]:
+    """The claims of whoever carries it out: on the plan, and on the moves that it takes back."""
+    hashes = {plan.hash, *(str(step.params["plan_hash"]) for step in plan.steps if "plan_hash" in step.params)}
+    return [f"plan:{one}" for one in sorted(hashes)]
+
+
 def claim_plan(journal: Journal, run_id: str, plan: Plan, site: Site) -> None:
     """Take the plan for this run until it ends; a holder that died gives it up at once, or after its lease.
 
     :raises PlanHeld: when another run, in another process that may be alive, has it. Nothing was begun then.
     """
-    key = plan_key(plan)
     try:
-        journal.claim(run_id, [key], holder=holder(), lease_s=lease_s(site), is_gone=is_gone)
+        journal.claim(run_id, plan_keys(plan), holder=holder(), lease_s=lease_s(site), is_gone=is_gone)
     except ClaimHeld as error:
-        claim = journal.claim_on(key)
+        claim = next((one for key in plan_keys(plan) if (one := journal.claim_on(key)) is not None), None)
         said = f"plan {plan.hash[:12]} {words(journal, claim)}" if claim is not None else error.message
         raise PlanHeld(f"{said[:1].upper()}{said[1:]}", remedy=remedy(plan)) from error
 
 
 def check_under_way(journal: Journal, run_id: str, plan: Plan) -> list[Finding]:
     """A plan that another run is carrying out at this moment (read only)."""
-    claim = journal.claim_on(plan_key(plan))
-    if claim is None or claim.run_id == run_id or claim.holder == holder() or is_gone(claim.holder):
-        return []
-    said = words(journal, claim)
-    return [Finding("block", "plan-under-way", f"plan {plan.hash[:12]}", said, remedy(plan))]
+    for key in plan_keys(plan):
+        claim = journal.claim_on(key)
+        if claim is not None and claim.run_id != run_id and claim.holder != holder() and not is_gone(claim.holder):
+            said = words(journal, claim)
+            return [Finding("block", "plan-under-way", f"plan {plan.hash[:12]}", said, remedy(plan))]
+    return []
 
 
 def words(journal: Journal, claim: Claim) -> str:

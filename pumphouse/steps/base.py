@@ -172,6 +172,10 @@ class Step(ABC):
         :raises VerificationFailed: when the cloud does not show the outcome.
         """
 
+    def in_words(self, step: PlannedStep, evidence: Outcome) -> str:
+        """Evidence as a sentence, where its names and values would be none to people; empty: they are as they stand."""
+        return ""
+
     @abstractmethod
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """Take it back and verify that; ``ours`` is false for what was there before us, which stays.

@@ -66,7 +66,8 @@ class OpenFixedIp(Step):
                 return self._outcome(ctx, step)
         raise StepError(
             f"Address {params['address']} is in use at {ctx.destination.name}, and not by the server that moves.",
-            remedy="delete whoever has it there (the address is free some minutes after), then run again.",
+            remedy="if that is this server's copy (was a backup of the journal restored?), keep it and restore the "
+            "newer journal; else delete whoever has it there (the address is free some minutes after), then run again.",
         )
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from pumphouse.clouds.api import Compute
 from pumphouse.errors import CloudError, NotFound, PlanStale, PumphouseError, StepError, VerificationFailed
@@ -16,7 +14,7 @@ from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.copies import copies_of, require_no_copy
 from pumphouse.steps.guards import STARTED_AGAIN, iso, one_of, probe_of, require_source
 from pumphouse.steps.nics import attachment
-from pumphouse.steps.stale import gone, require_as_planned, require_unchanged
+from pumphouse.steps.stale import gone, require_as_carried, require_as_planned, require_unchanged
 from pumphouse.steps.user_data import compared_user_data, user_data_of
 
 
@@ -139,6 +137,10 @@ class BootServer(Step):
             return {"id": found.id, "boot_s": None}
         return None
 
+    def before(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Which operator boots it, where no owner does: another one may go on from here."""
+        return {} if step.params["as"] == "owner" else {"booted_by": ctx.destination.user_id}
+
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Boot, after asking the source once more that its copy is down."""
         params = step.params
@@ -197,7 +199,7 @@ class BootServer(Step):
             {
                 "name": (params["name"], found.name),
                 "project": (ctx.mapped("project", params["project_id"]), found.project_id),
-                "owner": (self._owner(ctx, params), found.user_id),
+                "owner": one_of(self._owners(ctx, step), found.user_id),
                 "status": one_of(("ACTIVE", "SHUTOFF"), found.status),
                 "flavor": (ctx.mapped("flavor", params["flavor_id"]), found.flavor_id),
                 "image": (ctx.mapped("image", params["image_id"]), found.image_id),
@@ -251,8 +253,13 @@ class BootServer(Step):
         source_id, name = params["source_id"], params["name"]
         return copies_of(ctx, compute, source_id, name, addresses, project_id=project_id, made=made)
 
-    def _owner(self, ctx: Context, params: Mapping[str, Any]) -> str:
-        return ctx.mapped("user", params["user_id"]) if params["as"] == "owner" else ctx.destination.user_id
+    def _owners(self, ctx: Context, step: PlannedStep) -> list[str]:
+        """Whose it may be: its owner's, or any operator's who set out to boot it under this plan."""
+        if step.params["as"] == "owner":
+            return [ctx.mapped("user", step.params["user_id"])]
+        events = ctx.journal.events(plan_hash=ctx.plan.hash, step_key=step.key)
+        noted = {str(event.data["booted_by"]) for event in events if "booted_by" in event.data}
+        return sorted(noted) or [ctx.destination.user_id]
 
     def _source_is_down(self, ctx: Context, step: PlannedStep) -> None:
         source = ctx.source.compute.get_server(step.params["source_id"])
@@ -265,6 +272,7 @@ class BootServer(Step):
             )
         try:
             require_unchanged(ctx, source)
+            require_as_carried(ctx, source)
         except PlanStale as stale:
             raise PlanStale(
                 f"{stale.message} It is down at {ctx.source.name}, and no copy was booted.",

@@ -13,6 +13,7 @@ from pumphouse.plan.model import PlannedStep
 from pumphouse.steps.base import Context, Outcome, Step, expect
 from pumphouse.steps.guards import STARTED_AGAIN
 from pumphouse.steps.images import SNAPSHOT_PROPERTIES, EnsureImage
+from pumphouse.steps.stale import acts_on
 
 #: Property of a copied snapshot: which server's it is, and of which plan.
 SNAPSHOT_OF = "pumphouse_snapshot_of"
@@ -43,6 +44,13 @@ class CarrySnapshot(Step):
         noted = ctx.journal.step_state(ctx.plan.hash, step.key).outcome.get("checksum", copies[0].checksum)
         expect(f"snapshot of {step.params['name']} ({copies[0].id})", {"checksum": (noted, copies[0].checksum)})
         return {"id": copies[0].id, "checksum": copies[0].checksum, "size_bytes": copies[0].size_bytes}
+
+    def before(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """How often somebody had acted on the server before its snapshot: whatever comes later is not in it."""
+        noted = ctx.journal.step_state(ctx.plan.hash, step.key).intent_data.get("acts")
+        if noted is None or not self._taken(ctx, step):
+            noted = len(acts_on(ctx, step.params["server_id"]))
+        return {"acts": noted}
 
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Take it (or find the one that an interrupted run took), copy it, delete it at the source."""

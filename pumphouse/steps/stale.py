@@ -6,8 +6,9 @@ from datetime import datetime
 
 from pumphouse.errors import PlanStale
 from pumphouse.journal import StepState
-from pumphouse.model import Server
+from pumphouse.model import Server, ServerAction
 from pumphouse.plan.fingerprint import fingerprint
+from pumphouse.plan.group_changes import changed_groups
 from pumphouse.plan.model import PlannedStep, PlanServer
 from pumphouse.plan.states import treatment
 from pumphouse.steps.base import Context
@@ -39,8 +40,24 @@ def require_as_planned(ctx: Context, server: Server) -> None:
         raise _stale(ctx, server.name, server.id, "; ".join(differs))
 
 
+def acts_on(ctx: Context, server_id: str) -> list[ServerAction]:
+    """What may have changed a server at the source, oldest first (read only)."""
+    return [action for action in ctx.source.compute.list_actions(server_id) if action.name not in HARMLESS]
+
+
+def require_as_carried(ctx: Context, server: Server) -> None:
+    """:raises PlanStale: when somebody acted on it since the snapshot of its root disk was taken, if one was."""
+    noted = ctx.journal.step_state(ctx.plan.hash, f"snapshot:{server.id}").intent_data.get("acts")
+    later = acts_on(ctx, server.id)[noted:] if noted is not None else []
+    if later:
+        differs = f"{'; '.join(map(_told, later))}, after the snapshot of its root disk was taken"
+        raise _stale(ctx, server.name, server.id, differs)
+
+
 def stale_servers(ctx: Context) -> dict[str, PlanStale]:
-    """Servers of a move plan that changed since it was made and that nobody has begun to cut over (read only)."""
+    """Servers of a move plan that changed since it was made, they or their security groups, and that nobody has begun
+    to cut over (read only).
+    """
     states = ctx.journal.step_states(ctx.plan.hash)
     begun = {
         step.server_id
@@ -55,6 +72,7 @@ def stale_servers(ctx: Context) -> dict[str, PlanStale]:
     projects = {step.params.get("project_id") for step in ctx.plan.steps if step.kind == "boot"} or {None}
     listed = [server for project in projects for server in ctx.source.compute.list_servers(project_id=project)]
     there = {server.id: server for server in listed}
+    regrouped = changed_groups(ctx.plan, ctx.source.network.list_security_groups())
     found: dict[str, PlanStale] = {}
     for planned in left:
         server = there.get(planned.id)
@@ -65,6 +83,8 @@ def stale_servers(ctx: Context) -> dict[str, PlanStale]:
                 raise gone(ctx, planned)
             require_unchanged(ctx, server)
             require_as_planned(ctx, server)
+            if planned.id in regrouped:
+                raise _stale(ctx, planned.name, planned.id, "; ".join(regrouped[planned.id]))
         except PlanStale as stale:
             found[planned.id] = stale
     return found
@@ -114,9 +134,8 @@ def _acts(ctx: Context, planned: PlanServer, server: Server) -> list[str]:
     if server.updated_at <= then:
         return []
     # Nova tells a server's last change in whole seconds, and an action's begin in parts of them
-    since = [
-        action
-        for action in ctx.source.compute.list_actions(server.id)
-        if action.started_at.replace(microsecond=0) > then and action.name not in HARMLESS
-    ]
-    return [f"{action.name} at {action.started_at:%Y-%m-%d %H:%M:%S} UTC" for action in since]
+    return [_told(act) for act in acts_on(ctx, server.id) if act.started_at.replace(microsecond=0) > then]
+
+
+def _told(action: ServerAction) -> str:
+    return f"{action.name} at {action.started_at:%Y-%m-%d %H:%M:%S} UTC"

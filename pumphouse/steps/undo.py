@@ -30,7 +30,7 @@ def take_back(ctx: Context, move: Plan, done: PlannedStep, primitives: Mapping[s
             raise
         # what it hung on is gone from the destination, so it is gone as well
         evidence = {"gone": missing.message}
-    if primitive.maps is not None and ours:
+    if primitive.maps is not None and (ours or evidence.get("deleted")):
         # first: once it is undone, nobody comes back to forget it
         ctx.journal.forget_mapping(primitive.maps, done.params["source_id"])
     ctx.journal.write(ctx.run_id, move.hash, key, "undone", {"evidence": evidence})

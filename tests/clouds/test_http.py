@@ -23,7 +23,7 @@ from pumphouse.errors import (
     Stopped,
 )
 from pumphouse.model import ServerSpec
-from pumphouse.pausing import EAR_S, listening
+from pumphouse.pausing import EAR_S, listening, pause
 from tests.clouds.conftest import Naps
 from tests.clouds.stub import PASSWORD, TOKEN, Answer, Call, Stub
 
@@ -149,6 +149,19 @@ def test_a_cloud_that_is_gone_is_not_waited_for_when_nobody_wants_it_any_more(
         cloud.compute.list_keypairs()
     assert 3 < sum(naps) <= 3 + EAR_S
     assert max(naps) <= EAR_S
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_who_listens_for_a_stop_hears_it_in_every_part_of_a_listing(cloud: OpenStackCloud, number: int) -> None:
+    class Ended:
+        def ended(self) -> bool:
+            return True
+
+        def require_going_on(self) -> None:
+            raise Stopped("Stopped.", remedy="go on.")
+
+    with listening(Ended()), pytest.raises(Stopped):
+        cloud.wire.each(lambda _: pause(30), range(number))
 
 
 def test_a_write_that_never_left_is_repeated(cloud: OpenStackCloud, stub: Stub, naps: Naps) -> None:

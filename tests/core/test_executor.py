@@ -6,6 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from pumphouse.errors import (
     ClaimHeld,
     JournalError,
     NodeRefused,
+    NodeUnreachable,
     PumphouseError,
     StepError,
     VerificationFailed,
@@ -29,6 +31,7 @@ from pumphouse.journal import Journal
 from pumphouse.plan.model import Plan, PlannedStep
 from pumphouse.secretstore import SecretStore
 from pumphouse.steps import STEPS, Context, Outcome, Step
+from pumphouse.steps.undo import take_back
 from pumphouse.trace import note
 from tests.core.making import keep_plan, make_plan, make_site, make_step, plan_server
 from tests.core.making_runs import start_run
@@ -697,6 +700,30 @@ def rollback_of(move: Plan, *keys: str, also: Plan | None = None) -> Plan:
     return make_plan(*steps, kind="rollback", servers=(plan_server("web"),))
 
 
+def test_a_device_that_falls_silent_again_after_long_work_is_waited_for_again(
+    bench: Bench, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pumphouse.executor.DEVICE_S", 0.05)
+    monkeypatch.setattr("pumphouse.executor.DEVICE_MOST_S", 0.05)
+    plan = make_plan(make_step("job:a", kind="job", phase="install", node="n1"), kind="acquire", servers=())
+    ctx = bench.context(plan)
+    patient = replace(ctx, site=replace(ctx.site, outage_s=0.2))
+    monkeypatch.setattr(bench, "context", lambda _: patient)
+    tries: list[int] = []
+
+    def work() -> None:
+        tries.append(1)
+        if len(tries) == 2:
+            time.sleep(0.4)  # it was back, and the step at work for longer than a silence may last
+        if len(tries) < 3:
+            silent = NodeUnreachable("Fuel is silent.", remedy="look at its cable.")
+            silent.known = True
+            raise silent
+
+    stage.doing["act", "job:a"] = work
+    assert bench.run(plan, workers=1).results == {"job:a": "verified"}
+
+
 def test_undoing_takes_back_what_is_ours_and_keeps_what_is_not(bench: Bench, stage: Stage) -> None:
     move = make_plan(
         make_step("mapped:1", params={"source_id": "s1"}), make_step("mapped:2", params={"source_id": "s2"})
@@ -709,6 +736,21 @@ def test_undoing_takes_back_what_is_ours_and_keeps_what_is_not(bench: Bench, sta
     assert bench.journal.mapping("thing", "s1") is None
     assert bench.journal.mapping("thing", "s2") == "theirs"
     assert bench.result() == "succeeded"
+
+
+def test_a_copy_that_was_not_ours_and_is_deleted_all_the_same_is_no_copy_any_more(bench: Bench, stage: Stage) -> None:
+    """A server's copy goes with its roll back, whoever booted it."""
+
+    class Copy(MappedJob):
+        def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
+            return {"deleted": ["theirs"]}
+
+    move = make_plan(make_step("mapped:1", params={"source_id": "s1"}))
+    stage.objects["mapped:1"] = "theirs"
+    bench.run(move)
+    assert bench.journal.mapping("thing", "s1") == "theirs"
+    take_back(bench.context(move), move, move.steps[0], {"mapped": Copy(stage)})
+    assert bench.journal.mapping("thing", "s1") is None
 
 
 def test_a_roll_back_is_done_again_when_its_servers_were_moved_again(bench: Bench, stage: Stage) -> None:

@@ -247,3 +247,37 @@ def test_the_command_asks_the_run_that_is_named(bench: Bench, tmp_path: Path, st
     assert code == 2
     assert "has ended" in words
     assert command("nobody")[0] == 2
+
+
+def test_a_stop_that_only_the_last_step_hears_is_told_all_the_same(bench: Bench, stage: Stage) -> None:
+    server = plan_server("web1")
+    step = make_step("job:up", kind="job", phase="cutover", server_id=server.id)
+    plan = make_plan(step, kind="finalise", servers=(server,))
+
+    def wait() -> None:
+        ask(bench, plan, StopKind.NOW)
+        pause(30)
+
+    stage.doing["act", "job:up"] = wait
+    with pytest.raises(Stopped):
+        bench.run(plan, workers=1)
+    assert was_stopped(bench.journal.events(run_id=bench.run_id))
+    assert pending_stop(bench.journal, bench.run_id, plan.hash) is None
+    stage.doing.clear()
+    assert bench.run(plan, workers=1).results == {"job:up": "verified"}
+
+
+def test_a_node_that_is_begun_is_finished_though_one_of_its_steps_has_to_wait(bench: Bench, stage: Stage) -> None:
+    first = make_step("job:a", kind="job", phase="install", node="n1")
+    second = make_step("job:b", "job:a", kind="job", phase="install", node="n1")
+    other = make_step("job:c", "job:b", kind="job", phase="install", node="n2")
+    plan = make_plan(first, second, other, kind="acquire", servers=())
+
+    def wait() -> None:
+        ask(bench, plan, StopKind.AFTER_SERVER)
+        pause(1.5)
+
+    stage.doing["act", "job:a"] = wait
+    with pytest.raises(Stopped):
+        bench.run(plan, workers=1)
+    assert stage.acted() == ["job:a", "job:b"]

@@ -9,12 +9,17 @@ import pytest
 from pumphouse.errors import PlanHeld
 from pumphouse.holder import holder
 from pumphouse.journal import Journal
-from pumphouse.session.together import check_under_way, claim_plan, is_carried_out, plan_key
+from pumphouse.plan.model import Plan
+from pumphouse.session.together import check_under_way, claim_plan, is_carried_out, plan_key, plan_keys
 from tests.core.making import make_plan, make_site, make_step
 from tests.core.making_runs import start_run
 from tests.core.processes import workers
 
 PLAN = make_plan(make_step("project:1"))
+BACK = make_plan(
+    make_step("undo:1", kind="undo", phase="undo", params={"plan_hash": PLAN.hash, "step_key": "project:1"}),
+    kind="rollback",
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -65,3 +70,17 @@ def test_a_second_run_of_the_same_process_takes_it_up(journal: Journal, tmp_path
     journal.claim(first, [plan_key(PLAN)], holder=holder(), lease_s=900)
     assert check_under_way(journal, again, PLAN) == []
     claim_plan(journal, again, PLAN, make_site(tmp_path))
+
+
+@pytest.mark.parametrize(("first", "second"), [(PLAN, BACK), (BACK, PLAN)], ids=["move", "roll back"])
+def test_a_move_and_its_roll_back_keep_each_other_off(
+    journal: Journal, tmp_path: Path, first: Plan, second: Plan
+) -> None:
+    site, mine, theirs = make_site(tmp_path), start_run(journal), start_run(journal)
+    journal.claim(theirs, plan_keys(first), holder="bob@elsewhere pid 7 started 1 in pid:[1]", lease_s=900)
+    (finding,) = check_under_way(journal, mine, second)
+    assert "bob on elsewhere" in finding.message
+    with pytest.raises(PlanHeld, match=r"bob on elsewhere \(pid 7\)"):
+        claim_plan(journal, mine, second, site)
+    journal.release(theirs, *plan_keys(first))
+    claim_plan(journal, mine, second, site)

@@ -91,6 +91,21 @@ class Desk:
             ask(new.compute, "/os-quota-class-sets/default", "PUT", json=roomy)
             yield desk
 
+    def boot(self, owner: str, like: str, name: str, **more: Any) -> str:
+        """Have an owner (an entry of ``clouds.yaml``) boot one more server at the source; its id."""
+        was = self.servers[like]
+        body = {"name": name, "imageRef": was["image"]["id"], "flavorRef": "1", **more}
+        zone = {"availability_zone": was["OS-EXT-AZ:availability_zone"]}
+        with self.lab.connect(owner) as cloud:
+            made: str = ask(cloud.compute, "/servers", "POST", json={"server": {**body, **zone}})["server"]["id"]
+
+        def settled() -> dict[str, Any] | None:
+            found = self.source(made) or {}
+            return found if found.get("status") == "ACTIVE" and not found["OS-EXT-STS:task_state"] else None
+
+        self.servers[made] = eventually(settled, f"server {name}")
+        return made
+
     # -- looking ------------------------------------------------------------------------------
     def ids(self, *names: str) -> list[str]:
         """Ids of the lab's servers by name."""

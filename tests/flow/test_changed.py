@@ -12,11 +12,13 @@ import yaml
 
 from pumphouse.errors import ApprovalMissing, PlanStale, StepError
 from pumphouse.selection import select_servers
+from pumphouse.session.together import plan_keys
 from tests.flow.desk import AT_SOURCE, MOVED, STOPPED, Desk, eventually
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.raw import ask
 
 pytestmark = SDK_WARNS_OF_ITSELF
+LATE = {"name": "late", "description": "of one server"}
 
 
 def reboot(desk: Desk, server_id: str) -> None:
@@ -79,6 +81,37 @@ def test_a_change_between_preparing_and_stopping(desk: Desk, fleet: Iterator[str
     assert desk.place(same) == MOVED
     desk.act(stopped, "os-start", "ACTIVE")
     assert desk.place(stopped) == AT_SOURCE
+
+
+def test_a_rule_that_its_owner_adds_after_preparing_is_seen_before_the_stop_and_carried_by_a_new_plan(
+    desk: Desk,
+) -> None:
+    (like,) = desk.ids("web1")
+    with desk.lab.connect("old-acme-user") as owner:
+        group = ask(owner.compute, "/os-security-groups", "POST", json={"security_group": LATE})["security_group"]
+        server_id = desk.boot("old-acme-user", like, "changed-late", security_groups=[{"name": LATE["name"]}])
+        with desk.run() as run:
+            plan = run.plan_move(select_servers(run.inventory().servers, ids=[server_id]))
+            desk.approve(plan, run)
+            run.require_approval(plan)
+            run.prepare(plan)
+            rule = {"ip_protocol": "tcp", "from_port": 8080, "to_port": 8080, "cidr": "10.0.0.0/8"}
+            body = {"security_group_rule": {**rule, "parent_group_id": group["id"]}}
+            ask(owner.compute, "/os-security-group-rules", "POST", json=body)
+            with pytest.raises(StepError, match=r"security group late: tcp 8080 from .* was added") as caught:
+                run.cut_over(plan)
+            assert isinstance(caught.value.__cause__, PlanStale)
+            # a notebook that is left open keeps nobody off
+            assert [run.journal.claim_on(key) for key in (f"server:{server_id}", *plan_keys(plan))] == [None, None]
+    assert run.journal.get_run(run.id).result == "failed"
+    assert desk.place(server_id) == AT_SOURCE
+    done = desk.do("move", ids=[server_id])
+    assert (done.error, done.result) == (None, "succeeded")
+    assert done.plan.hash != plan.hash
+    assert desk.place(server_id) == MOVED
+    (there,) = ask(desk.new.network, f"/security-groups?name={LATE['name']}")["security_groups"]
+    assert [r["port_range_min"] for r in there["security_group_rules"] if r["direction"] == "ingress"] == [8080]
+    assert desk.do("rollback", ids=[server_id]).result == "succeeded"
 
 
 def test_a_change_while_others_are_cut_over(desk: Desk, fleet: Iterator[str], tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import pytest
+
 from pumphouse.selection import Selection, select_servers
 from tests.flow.desk import MOVED, Desk
 from tests.labsite import SDK_WARNS_OF_ITSELF
 
-pytestmark = SDK_WARNS_OF_ITSELF
+pytestmark = [*SDK_WARNS_OF_ITSELF, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 
 

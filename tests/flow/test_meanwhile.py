@@ -22,7 +22,7 @@ from tests.flow.desk import AT_SOURCE, MOVED, STOPPED, Desk, eventually
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.raw import ask
 
-pytestmark = SDK_WARNS_OF_ITSELF
+pytestmark = [*SDK_WARNS_OF_ITSELF, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 
 

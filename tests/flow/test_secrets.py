@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -59,20 +58,8 @@ def plant(desk: Desk, folder: Path, canaries: Canaries) -> Path:
 
 def server_with_secrets(desk: Desk, like: str) -> str:
     """A server whose user_data is a secret, and that a private key's owner may log in to."""
-    was = desk.servers[like]
     data = base64.b64encode((USER_DATA + PRIVATE_KEY).encode()).decode()
-    body = {"name": "keeper-of-secrets", "imageRef": was["image"]["id"], "flavorRef": "1", "user_data": data}
-    zone = {"availability_zone": was["OS-EXT-AZ:availability_zone"]}
-    with desk.lab.connect("old-acme-user") as owner:
-        made: str = ask(owner.compute, "/servers", "POST", json={"server": {**body, **zone}})["server"]["id"]
-    found: dict[str, Any] = eventually(
-        lambda: (
-            s if (s := desk.source(made) or {}).get("status") == "ACTIVE" and not s["OS-EXT-STS:task_state"] else None
-        ),
-        "server with secrets",
-    )
-    desk.servers[made] = found
-    return made
+    return desk.boot("old-acme-user", like, "keeper-of-secrets", user_data=data)
 
 
 @pytest.fixture

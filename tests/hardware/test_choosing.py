@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -47,11 +48,11 @@ class FakeSource:
         self.compute = SimpleNamespace(**{name: verb(name) for name in answers if name != "list_networks"})
         self.network = SimpleNamespace(list_networks=verb("list_networks"))
         self.hosts = SimpleNamespace(list_unconfirmed=self._unconfirmed)
-        self._servers = servers
 
-    def _unconfirmed(self, host: str) -> list[Server]:
+    def _unconfirmed(self, host: str, servers: Iterable[Server] | None = None) -> list[Server]:
         self.asked.append("list_unconfirmed")
-        return [one for one in self._servers if one.status == "VERIFY_RESIZE" and one.host != host]
+        known = self.compute.list_servers() if servers is None else servers
+        return [one for one in known if one.status == "VERIFY_RESIZE" and one.host != host]
 
 
 class Choosing(ChoosingWork):

@@ -27,6 +27,7 @@ from pumphouse.session.hardware import HardwareWork
 from pumphouse.steps import STEPS
 from pumphouse.steps.hardware.archive import ArchiveSource, look_at_archive
 from pumphouse.steps.hardware.decommission import ControllerOff, require_spent
+from pumphouse.steps.hardware.guards import is_missed
 from pumphouse.steps.hardware.newcloud import ProveDestination
 from pumphouse.steps.hardware.usage import networks_of
 from tests.factories import make_flavor, make_image, make_server
@@ -73,6 +74,7 @@ def test_a_machine_that_is_not_the_host_gets_its_power_back_before_anything_else
     monkeypatch.setattr(World, "lose_power", lose_power)
     if notices:  # that the other one fell silent says it sooner than the end of the wait
         monkeypatch.setattr("pumphouse.steps.hardware.guards.REPORT_S", 0.0)
+        monkeypatch.setattr("pumphouse.steps.hardware.guards.MISSED_S", 0.0)
         hall.site = dataclasses.replace(hall.site, action_timeout_s=60.0)
     assert "host-n1 runs on another machine" in str(refused(hall))
     assert world.log == ["disable", "power off", "boot disk", "power on"]
@@ -423,3 +425,36 @@ def test_a_master_that_installs_itself_is_not_cut_off_by_a_plan_with_more_patien
     assert hall.work.plan_fuel_master(**asked).hash == plan.hash
     hall.work.plan_fuel_master(**asked, api_timeout_s=9000.0)
     assert "master-begun" in codes(hall.findings)
+
+
+@pytest.mark.parametrize("died_before", [False, True])
+def test_a_host_that_died_a_little_earlier_is_not_taken_for_the_one_that_lost_its_power(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, *, died_before: bool
+) -> None:
+    """As Nova ships: a host is missed 60 s after its last report."""
+    clock = Clock()
+    monkeypatch.setattr("pumphouse.steps.hardware.guards.time", clock)
+    ours, other = "host-n1", "host-n2"
+
+    def state(host: str) -> str:
+        after = {ours: 58.0, other: 20.0 if died_before else 1e9}[host]
+        return "down" if clock.now >= after else "up"
+
+    hall.source.compute.list_services = lambda: [make_service(host, state=state(host)) for host in (ours, other)]
+    hall.site = dataclasses.replace(hall.site, action_timeout_s=600.0)
+    plan, _ = plan_acquire(make_facts(), Wishes("rebuild"), digest=DIGEST, **NAMES)
+    assert is_missed(hall.context(plan), ours, frozenset({ours, other}))
+    assert clock.now < 75
+
+
+class Clock:
+    """Time that passes while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds

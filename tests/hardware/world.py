@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -294,7 +294,7 @@ class FakeHosts:
     def list_servers(self, host: str) -> list[Server]:
         return self.world.servers
 
-    def list_unconfirmed(self, host: str) -> list[Server]:
+    def list_unconfirmed(self, host: str, servers: Iterable[Server] | None = None) -> list[Server]:
         return self.world.unconfirmed
 
 

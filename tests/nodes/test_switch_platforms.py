@@ -365,8 +365,9 @@ LOCAL     0  5a:35:1e:11:0d:41    1
     5   100  fa:16:3e:00:00:01    7
    15   100  52:54:00:00:00:09    7
 """
-#: Platform: port, what it answers when two are heard there, and when nobody is. IOS 15, EOS 4, Junos 12 and 18 as their
-#: manuals show it; bridge(8) of iproute2 and Open vSwitch 3.1 as they do.
+#: Platform: port, what it answers when two are heard there, and when nobody is. Rows of IOS 15, EOS 4 and Junos with
+#: ELS are as recorded in ntc-templates' tests, with our names (EOS is recorded there with a small "mac" alone: see
+#: below; EX without ELS is not, and unchecked); bridge(8) of iproute2 and Open vSwitch 3.1: as they do.
 HEARD = {
     "cisco_ios": ("GigabitEthernet1/0/1", IOS_HEARD, IOS_HEARD[: IOS_HEARD.index(" 100")]),
     "arista_eos": (
@@ -392,6 +393,105 @@ def test_who_is_heard_at_a_port_is_read_nobody_too_and_anything_else_cannot_tell
         told = known.parse_heard(port, noise)
         assert told.untold, noise
         assert not told.macs
+
+
+# other systems and releases, as recorded in ntc-templates' tests: Catalyst 6500 and 4500, an older EOS, Junos 14.1X53
+CAT6500 = """\
+Legend: * - primary entry
+        age - seconds since last seen
+        n/a - not available
+        S - secure entry
+        R - router's gateway mac address entry
+
+Displaying entries from active supervisor::
+
+      vlan   mac address    type   learn    age                 ports
+-----+----+---------------+-------+-----+----------+-----------------------------
+        100 5254.00ab.cd01  dynamic  Yes        0     Te1/5/4
+ *      100 fa16.3e00.0001  dynamic  Yes      265     Te1/5/4
+   R    459 0000.0000.0e00   static   No       -      Router
+ *      728 0000.0000.0003   static  Yes       -    \x20
+"""
+CAT4500 = """\
+Unicast Entries
+ vlan     mac address     type        protocols               port
+---------+---------------+--------+---------------------+-------------------------
+ 100      5254.00ab.cd01   dynamic ip,ipx,assigned,other GigabitEthernet3/48        \x20
+ 100      fa16.3e00.0001   dynamic ip,ipx,assigned,other GigabitEthernet3/48        \x20
+2062      a89d.21d7.223f    static ip,ipx,assigned,other Switch                     \x20
+
+Multicast Entries
+ vlan     mac address     type    ports
+---------+---------------+-------+--------------------------------------------
+  10      ffff.ffff.ffff   system Gi1/2,Gi1/3,Gi1/5,Gi1/7,Gi1/8,Gi1/9,Gi1/12
+                                  Switch,Po1,Po6,Po8
+"""
+EOS_OLD = """\
+          mac Address Table
+------------------------------------------------------------------
+\x20
+Vlan    mac Address       Type        Ports      Moves   Last Move
+----    -----------       ----        -----      -----   ---------
+ 100    fa16.3e00.0001    STATIC      Et7
+3912    5254.00ab.cd01    DYNAMIC     Et7       1       9 days, 15:57:23 ago
+Total mac Addresses for this criterion: 2
+\x20
+          Multicast mac Address Table
+------------------------------------------------------------------
+\x20
+Vlan    mac Address       Type        Ports
+----    -----------       ----        -----
+   4    0100.5e57.8423    STATIC      Et7 Po123
+Total mac Addresses for this criterion: 1
+"""
+JUNOS_14 = """\
+MAC flags (S - static MAC, D - dynamic MAC, L - locally learned, P - Persistent static
+SE - statistics enabled, NM - non configured MAC, R - remote PE MAC, O - ovsdb MAC)
+
+Ethernet switching table : 2 entries, 2 learned
+Routing instance : default-switch
+Vlan MAC MAC Age Logical
+name address flags interface
+BD-903691 52:54:00:ab:cd:01 D - xe-0/0/3.0
+Vlan3117 fa:16:3e:00:00:01 D - xe-0/0/3.0
+
+{master:0}
+"""
+JUNOS_CHANNEL = """\
+MAC flags (S - static MAC, D - dynamic MAC, L - locally learned, P - Persistent static, C - Control MAC
+           SE - statistics enabled, NM - non configured MAC, R - remote PE MAC, O - ovsdb MAC)
+
+
+Ethernet switching table : 2 entries, 2 learned
+Routing instance : default-switch
+    Vlan                MAC                 MAC         Age    Logical                NH        RTR
+    name                address             flags              interface              Index     ID
+    Vlan2               52:54:00:ab:cd:01   DR            -   xe-0/0/51:0.0          0         0
+    Vlan100             fa:16:3e:00:00:01   DL            -   xe-0/0/51:0.0          0         0
+"""
+OTHERS = [
+    ("cisco_ios", "TenGigabitEthernet1/5/4", CAT6500),
+    ("cisco_ios", "GigabitEthernet3/48", CAT4500),
+    ("arista_eos", "Ethernet7", EOS_OLD),
+    ("juniper_junos", "xe-0/0/3", JUNOS_14),
+    ("juniper_junos", "xe-0/0/51:0", JUNOS_CHANNEL),
+]
+
+
+@pytest.mark.parametrize(("name", "port", "answer"), OTHERS)
+def test_tables_of_other_releases_are_read(name: str, port: str, answer: str) -> None:
+    for text in (answer, answer.replace("\n", "\r\n")):
+        assert platform(name).parse_heard(port, text).macs == ("52:54:00:ab:cd:01", "fa:16:3e:00:00:01")
+
+
+@pytest.mark.parametrize("name", ["cisco_ios", "arista_eos", "juniper_ex", "juniper_junos"])
+def test_a_row_in_an_unknown_form_cannot_tell_which_is_not_nobody(name: str) -> None:
+    port, two, _ = HEARD[name]
+    for old, new in (("5254.00AB.cd01", "5254-00ab-cd01"), ("5254.00ab.cd01", "525400abcd01"), (":cd:01", "-cd-01")):
+        if old in two:
+            told = platform(name).parse_heard(port, two.replace(old, new))
+            assert told.untold
+            assert not told.macs
 
 
 @given(name=st.sampled_from(NAMES), noise=st.text(max_size=80), at=st.integers(0, 900))

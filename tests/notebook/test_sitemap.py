@@ -51,7 +51,7 @@ def test_it_is_whole_without_colour_script_or_net() -> None:
     assert "<script" not in shown.html
     assert not re.search(r"(?:href|src)=|url\(", shown.html.partition("</style>")[2].partition("</svg>")[0])
     assert "Source: a: compute · compute1 · 3 servers · VLAN 200 Private · ● on" in shown.text
-    assert "2 more were not asked about" in shown.html  # neither c, which has another name, nor d
+    assert "2 more of site.yaml are not in this picture" in shown.html  # neither c, which has another name, nor d
     assert "its BMC is silent" in shown.html
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,13 +13,14 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import openstack
 import pytest
 
+from pumphouse.clouds import OpenStackCloud
 from pumphouse.errors import ActionTimeout, PlanStale, PumphouseError, StepError, VerificationFailed
 from pumphouse.model import MARKER
 from pumphouse.serving import ProbeSpec
 from pumphouse.steps import copies, finalise
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.raw import ask
-from tests.steps.bench import Bench, Scene, eventually, impatient, make_plan
+from tests.steps.bench import Bench, Killed, Scene, eventually, impatient, keep, make_plan, unique
 from tests.steps.case import SetUp
 from tests.steps.server_cases import (
     BootCase,
@@ -315,6 +317,49 @@ def test_a_boot_whose_request_arrives_after_the_next_run_has_begun(bench: Bench,
     copies = bench.copies(one.step.params["name"])
     assert [copy["status"] for copy in copies] == ["ACTIVE"]
     assert copies[0]["metadata"] == {"tier": "gold", MARKER: one.step.params["source_id"]}
+
+
+@contextlib.contextmanager
+def operators(bench: Bench, *names: str) -> Iterator[list[OpenStackCloud]]:
+    """The destination as each of these administrators, who may work in acme as well."""
+    identity, password = bench.new.identity, unique("secret")
+    (role,) = ask(identity, "/roles?name=admin")["roles"]
+    users = [
+        ask(identity, "/users", "POST", json={"user": {"name": unique(name), "password": password}})["user"]["id"]
+        for name in names
+    ]
+    home = bench.destination.project_id
+    for user, project in itertools.product(users, (home, bench.acme)):
+        ask(identity, f"/projects/{project}/users/{user}/roles/{role['id']}", "PUT")
+    clouds = [bench.destination.as_user(user_id=user, password=password, project_id=home) for user in users]
+    try:
+        yield clouds
+    finally:
+        for cloud in clouds:
+            cloud.close()
+            ask(identity, f"/users/{cloud.user_id}", "DELETE")
+
+
+@pytest.mark.parametrize("event", ["before done", "after done"])
+def test_what_one_operator_booted_another_one_may_finish(
+    event: str, bench: Bench, scene: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers whose owner has no secret are booted as the operator, who may be another one after a crash."""
+    one = scene(BootCase())
+    one.step = replace(one.step, params={**one.step.params, "as": "operator", "key_name": None})
+    one.plan = replace(one.plan, steps=(one.step,))
+    keep(one.journal, one.plan)
+    when, _, name = event.partition(" ")
+    with operators(bench, "first", "second") as (first, second):
+        monkeypatch.setattr(bench, "destination", first)
+        setattr(one.journal, f"dies_{when}", name)
+        with pytest.raises(Killed):
+            one.run()
+        setattr(one.journal, f"dies_{when}", "")
+        monkeypatch.setattr(bench, "destination", second)
+        assert one.run().results == {one.step.key: "verified"}
+        (copy,) = bench.copies(one.step.params["name"])
+        assert (copy["user_id"], one.verify()["user_id"]) == (first.user_id, first.user_id)
 
 
 def test_a_quota_that_is_used_up(bench: Bench, scene: SetUp) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pumphouse.errors import StepError
+from pumphouse.errors import PlanStale, StepError
 from pumphouse.inventory import Inventory, take_snapshot
 from pumphouse.plan.model import PlannedStep
 from pumphouse.plan.move import plan_move
@@ -17,11 +17,32 @@ from pumphouse.selection import select_servers
 from pumphouse.site import Carry
 from tests.labsite import SDK_WARNS_OF_ITSELF
 from tests.raw import ask
-from tests.steps.bench import Bench, Killed, Scene, Write, address_of, eventually, killed_at_write
+from tests.steps.bench import Bench, Killed, Scene, Write, address_of, eventually, killed_at_write, make_plan
 from tests.steps.case import Case, Made, SetUp
+from tests.steps.server_cases import boot_step, make_port
+from tests.steps.test_cutover import somebody_answers
 
 pytestmark = SDK_WARNS_OF_ITSELF
 CREATE = Write("POST", "/servers/.*/action", "source.*", "createImage")
+
+
+def snapshot_step(bench: Bench, server: dict[str, Any]) -> PlannedStep:
+    """The carrying of a source server's root disk."""
+    return PlannedStep(
+        key=f"snapshot:{server['id']}",
+        kind="snapshot",
+        phase="cutover",
+        title=f"carry {server['name']}",
+        changes="both",
+        params={
+            "source_id": f"snapshot:{server['id']}",
+            "server_id": server["id"],
+            "name": server["name"],
+            "project_id": bench.project,
+            "rests": ["SHUTOFF"],
+        },
+        server_id=server["id"],
+    )
 
 
 class SnapshotCase(Case):
@@ -30,22 +51,7 @@ class SnapshotCase(Case):
     def make(self, bench: Bench) -> Made:
         server = bench.boot_source()
         bench.act_source(server["id"], "os-stop", "SHUTOFF")
-        step = PlannedStep(
-            key=f"snapshot:{server['id']}",
-            kind="snapshot",
-            phase="cutover",
-            title=f"carry {server['name']}",
-            changes="both",
-            params={
-                "source_id": f"snapshot:{server['id']}",
-                "server_id": server["id"],
-                "name": server["name"],
-                "project_id": bench.project,
-                "rests": ["SHUTOFF"],
-            },
-            server_id=server["id"],
-        )
-        return Made(step, servers=(bench.plan_server(server["id"]),))
+        return Made(snapshot_step(bench, server), servers=(bench.plan_server(server["id"]),))
 
     def seen(self, bench: Bench, step: PlannedStep) -> Any:
         found = ask(bench.new.image, f"/images?name={step.params['name']} (carried)")["images"]
@@ -135,6 +141,33 @@ def test_a_source_that_runs_again_is_not_snapshotted(bench: Bench, scene: SetUp)
     assert one.step.params["server_id"] in error.message
     assert "ACTIVE" in error.message
     assert CASE.seen(bench, one.step) == NOTHING
+
+
+def test_a_source_that_its_owner_used_after_its_snapshot_is_not_booted_from_it(
+    bench: Bench, scene: SetUp, tmp_path: Path
+) -> None:
+    """Its boot failed and left it unlocked; what was written to its disk since is in no snapshot."""
+    del scene  # tidies up
+    server = bench.boot_source()
+    bench.act_source(server["id"], "os-stop", "SHUTOFF")
+    carry, boot = snapshot_step(bench, server), boot_step(bench, server)
+    boot = replace(boot, params={**boot.params, "image_id": carry.params["source_id"], "locked": False})
+    plan = make_plan(carry, replace(boot, needs=(carry.key,)), servers=(bench.plan_server(server["id"]),))
+    one = Scene(bench, tmp_path, plan, plan.step(boot.key))
+    one.know(*make_port(bench, server))
+    with somebody_answers(address_of(server), bench.lab.guest_port):
+        assert "still answers" in one.refused(lambda: one.run(*plan.steps)).message
+    assert one.state(carry).state == "verified"
+    for action, status in (("os-start", "ACTIVE"), ("os-stop", "SHUTOFF")):
+        ask(bench.owner.compute, f"/servers/{server['id']}/action", "POST", json={action: None})
+        bench.wait_source(server["id"], status)
+    error = one.refused(lambda: one.run(*plan.steps))
+    assert isinstance(error, PlanStale)
+    assert all(word in error.message for word in (server["id"], "start at ", "stop at ", "after the snapshot"))
+    assert error.remedy is not None
+    assert "roll it back" in error.remedy
+    assert bench.copies(server["name"]) == []
+    one.journal.close()
 
 
 def test_a_snapshot_that_nova_gives_up_is_said_and_tried_again(bench: Bench, scene: SetUp) -> None:

@@ -13,7 +13,7 @@ from pumphouse.findings import Finding
 from pumphouse.nodes.spec import NodeSpec
 from pumphouse.plan.hardware.draft import NOTHING, HardwareDraft
 from pumphouse.plan.hardware.facts import NodeFacts
-from pumphouse.plan.hardware.slices import SharedPublic, Slices, choose_slices, overlaps, used_addresses
+from pumphouse.plan.hardware.slices import SharedPublic, Slices, choose_slices, in_words, overlaps, used_addresses
 from pumphouse.plan.hardware.transfer import Layout, assign_node, discover_node, identity
 from pumphouse.plan.model import Plan
 
@@ -61,10 +61,14 @@ class MasterWishes:
 
 @dataclass(frozen=True)
 class SourceNetworks:
-    """What the source uses: CIDRs of its networks by label, and every address or range that it has or may give out."""
+    """What the source uses: CIDRs of its networks by label, and every address or range that it has or may give out.
+
+    ``floating``: those of them that are floating IPs, whether or not somebody has them.
+    """
 
     cidrs: Mapping[str, str] = field(default_factory=dict)
     used: tuple[str, ...] = ()
+    floating: tuple[str, ...] = ()
 
 
 def plan_fuel_master(
@@ -281,6 +285,15 @@ def _share_networks(
     draft: HardwareDraft, environment: Environment, public: SharedPublic, network: SourceNetworks, made: str
 ) -> str:
     used = used_addresses(network.used, public.cidr)
+    if network.floating and not used_addresses(network.floating, public.cidr):
+        draft.block(
+            "public-not-shared",
+            f"Public network {public.cidr}",
+            f"holds none of the floating IPs of {draft.source}, which are in {in_words(network.floating)}: those "
+            "of servers that move would be at no home in the new cloud.",
+            "give the Public network that both clouds share (public), or accept `public-not-shared` if the floating "
+            "IPs are to change.",
+        )
     slices = choose_slices(public, used)
     _note_slices(draft, public, network, used, slices)
     return draft.add(

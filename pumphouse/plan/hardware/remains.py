@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pumphouse.clouds.hosts_api import COMPUTE
 from pumphouse.model import FloatingIp, Image, Server, Service
@@ -22,6 +22,8 @@ class SourceRemains:
     images: tuple[Image, ...] = ()
     floating_ips: tuple[FloatingIp, ...] = ()
     services: tuple[Service, ...] = ()
+    #: project id -> its name, as far as it is known
+    projects: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def account(remains: SourceRemains, accounts: Accounts) -> tuple[Remnant, ...]:
     found = [
         *(_server(server, accounts) for server in remains.servers),
         *_images(remains.images, accounts),
-        *_addresses(remains.floating_ips, accounts),
+        *_addresses(remains, accounts),
         *_hosts(remains.services, accounts),
     ]
     return tuple(sorted(found, key=lambda one: (one.accounted, one.code, one.object)))
@@ -138,14 +140,15 @@ def _images(images: Iterable[Image], accounts: Accounts) -> Iterable[Remnant]:
             )
 
 
-def _addresses(floating_ips: Iterable[FloatingIp], accounts: Accounts) -> Iterable[Remnant]:
-    for one in floating_ips:
+def _addresses(remains: SourceRemains, accounts: Accounts) -> Iterable[Remnant]:
+    servers = {server.id: server.name for server in remains.servers}
+    for one in remains.floating_ips:
         label = f"floating IP {one.address}"
         if one.server_id is not None or one.fixed_address is not None:
             yield Remnant(
                 "address-bound",
                 label,
-                f"is bound at the source{f' to server {one.server_id}' if one.server_id else ''}.",
+                f"is bound at the source{f' to server {_named(one.server_id, servers)}' if one.server_id else ''}.",
                 "move that server, or take the address off it.",
             )
         elif one.project_id is not None and one.address not in accounts.addresses:
@@ -156,9 +159,16 @@ def _addresses(floating_ips: Iterable[FloatingIp], accounts: Accounts) -> Iterab
                 yield Remnant(
                     "address-left",
                     label,
-                    f"belongs to project {one.project_id}, and the destination does not have it.",
+                    f"belongs to project {_named(one.project_id, remains.projects)}, and the destination does not have "
+                    "it.",
                     "allocate it there, release it at the source, or name it among those that are left behind (leave).",
                 )
+
+
+def _named(its_id: str, names: Mapping[str, str]) -> str:
+    """Its name with the id behind it; what has none goes by its id."""
+    name = names.get(its_id, "")
+    return f"{name} ({its_id})" if name else its_id
 
 
 def _hosts(services: Iterable[Service], accounts: Accounts) -> Iterable[Remnant]:

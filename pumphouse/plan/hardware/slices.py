@@ -86,6 +86,21 @@ def choose_slices(public: SharedPublic, used: Iterable[str]) -> Slices:
     return Slices(chosen["ip_range"], chosen["floating_range"])
 
 
+def in_words(spans: Iterable[str], most: int = 3) -> str:
+    """Addresses, ranges and CIDRs as few ranges, in their order; what is beyond ``most`` is counted.
+
+    :raises PlanError: when one of them is none of these.
+    """
+    runs: list[list[int]] = []
+    for low, high in sorted(map(_span, spans)):
+        if runs and low <= runs[-1][1] + 1:
+            runs[-1][1] = max(runs[-1][1], high)
+        else:
+            runs.append([low, high])
+    told = ["-".join(str(ipaddress.IPv4Address(end)) for end in dict.fromkeys(run)) for run in runs[:most]]
+    return ", ".join(told) + (f" and {len(runs) - most} more" if len(runs) > most else "")
+
+
 def overlaps(cidr: str, others: Iterable[str]) -> tuple[str, ...]:
     """Those of the other networks that share an address with this one."""
     network = _network(cidr)

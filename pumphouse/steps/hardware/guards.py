@@ -19,6 +19,8 @@ FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0
 _MOVING = ("MIGRATING", "RESIZE")
 #: Two hosts that fell silent in one moment are missed within one report's interval of each other; Nova's has 10 s.
 REPORT_S = 15.0
+#: Nova takes a host for down that has not reported for ``service_down_time``: 60 s as shipped.
+MISSED_S = 60.0
 
 
 def require_same_serial(params: Mapping[str, Any], bmc: Bmc) -> str:
@@ -127,15 +129,17 @@ def serving_hosts(ctx: Context) -> frozenset[str]:
 def is_missed(ctx: Context, host: str, before: frozenset[str] = frozenset()) -> bool:
     """Wait until Nova takes a host for down whose node has lost power (read only); False: it goes on, elsewhere.
 
-    :param before: hosts that served until then; that one of them falls silent instead shortens the wait.
+    :param before: hosts that served until then; that one of them falls silent instead shortens the wait, though not
+        to less than Nova takes: that one may have died before.
     """
-    end, pause_s = time.monotonic() + ctx.site.action_timeout_s, FIRST_PAUSE_S
+    begun, pause_s = time.monotonic(), FIRST_PAUSE_S
+    end, instead = begun + ctx.site.action_timeout_s, False
     while True:
         services = [one for one in ctx.source.compute.list_services() if one.binary == COMPUTE]
         if all(one.state != "up" for one in services if one.host == host):
             return True
-        if any(one.state == "down" and one.host in before for one in services):
-            end, before = min(end, time.monotonic() + REPORT_S), frozenset()
+        if not instead and any(one.state == "down" and one.host in before for one in services):
+            end, instead = min(end, max(time.monotonic(), begun + MISSED_S) + REPORT_S), True
         if time.monotonic() >= end:
             return False
         time.sleep(pause_s)

@@ -43,6 +43,11 @@ class SeePort(Step):
         """What was heard is the evidence; there is nothing that could be read again in its place."""
         return {key: outcome[key] for key in ("switch", "port", "own", "strangers", "untold", "proof", "told")}
 
+    def in_words(self, step: PlannedStep, evidence: Outcome) -> str:
+        """Which port it is, who is heard there, and whether that proves whose it is."""
+        proof = f"that proves that it is {step.node}'s" if evidence["proof"] else f"no proof that it is {step.node}'s"
+        return f"port {evidence['port']} of switch {evidence['switch']}: {evidence['told']}; {proof}"
+
     def undo(self, ctx: Context, step: PlannedStep, outcome: Outcome, *, ours: bool) -> Outcome:
         """Nothing was changed."""
         return {"kept": True}

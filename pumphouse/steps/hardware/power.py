@@ -93,6 +93,12 @@ class FenceNode(Step):
         service = ctx.source.hosts.find_service(step.params["host"])
         return {"power": power} if power == "off" and service is not None and service.state == "down" else None
 
+    def before(self, ctx: Context, step: PlannedStep) -> Outcome:
+        """Whether it had power before any run of ours: one that was the wrong machine gets it back."""
+        said = ctx.journal.step_state(ctx.plan.hash, step.key).intent_data.get("had_power", False)
+        with ctx.nodes.bmc(step.params["node"]) as bmc:
+            return {"had_power": said or bmc.power() != "off"}
+
     def act(self, ctx: Context, step: PlannedStep) -> Outcome:
         """Switch it off, then wait for Nova to miss it."""
         before = serving_hosts(ctx)
@@ -102,7 +108,8 @@ class FenceNode(Step):
             if has_power:
                 self._may(ctx, step)
                 bmc.set_power("off")
-        require_missed(ctx, step, before, ours=has_power)
+        had_power = ctx.journal.step_state(ctx.plan.hash, step.key).intent_data.get("had_power", has_power)
+        require_missed(ctx, step, before, ours=has_power or had_power)
         return {"power": "off"}
 
     def _may(self, ctx: Context, step: PlannedStep) -> None:

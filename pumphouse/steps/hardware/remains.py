@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pumphouse.clouds.api import Cloud
+from pumphouse.errors import CloudError
 from pumphouse.journal import Journal, StepState
 from pumphouse.plan.hardware.remains import Accounts, Remnant, SourceRemains, account
 from pumphouse.plan.model import Plan
@@ -12,12 +13,22 @@ from pumphouse.plan.model import Plan
 
 def read_remains(source: Cloud) -> SourceRemains:
     """Servers, images, floating IPs and services of all projects (read only)."""
+    floating_ips = tuple(source.network.list_floating_ips())
     return SourceRemains(
         servers=tuple(source.compute.list_servers()),
         images=tuple(source.images.list_images()),
-        floating_ips=tuple(source.network.list_floating_ips()),
+        floating_ips=floating_ips,
         services=tuple(source.compute.list_services()),
+        projects=_project_names(source) if any(one.project_id for one in floating_ips) else {},
     )
+
+
+def _project_names(source: Cloud) -> dict[str, str]:
+    """Names only make the findings easier to read: a Keystone that does not tell them changes nothing else."""
+    try:
+        return {project.id: project.name for project in source.identity.list_projects()}
+    except CloudError:
+        return {}
 
 
 def read_accounts(

@@ -18,13 +18,15 @@ def networks_of(source: Cloud, hardware: Hardware) -> SourceNetworks:
     at which the source's own services, BMCs, switches and the Fuel master answer.
     """
     networks = source.network.list_networks()
-    used = {one.address for one in source.network.list_floating_ips()}
-    used |= {cidr for cidrs in source.network.floating_pools().values() for cidr in cidrs}
+    floating = {one.address for one in source.network.list_floating_ips()}
+    floating |= {cidr for cidrs in source.network.floating_pools().values() for cidr in cidrs}
+    used = set(floating)
     used |= {a for s in source.compute.list_servers() for address in s.addresses if ":" not in (a := address.address)}
     used |= {address for n in networks for address in (n.gateway_ip, n.dhcp_server) if address}
     used |= _literal(urlsplit(url).hostname or "" for url in source.endpoints)
     used |= _literal(_devices(hardware))
-    return SourceNetworks({n.name: n.cidr for n in networks if n.cidr}, tuple(sorted(used)))
+    cidrs = {n.name: n.cidr for n in networks if n.cidr}
+    return SourceNetworks(cidrs, tuple(sorted(used)), tuple(sorted(floating)))
 
 
 def _devices(hardware: Hardware) -> Iterable[str]:

@@ -60,6 +60,7 @@ class Progress {
     for (const one of work.buttons) {
       const button = this.buttons.get(one.kind) ?? this.button(one);
       button.disabled = !one.on;
+      button.title = one.title;
       button.style.opacity = one.on ? "" : "0.5";
     }
     this.doubt = work.sure;

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from pumphouse.clouds.api import Compute
 from pumphouse.errors import StepError
 from pumphouse.model import MARKER, Server
+from pumphouse.plan.model import PlannedStep
 from pumphouse.plan.ports import port_name
 from pumphouse.probes import answers
 from pumphouse.serving import ProbeSpec
@@ -53,6 +54,24 @@ def copies_of(
         if known is not None:  # in whichever project: that may have been deleted and made anew under its copies
             found[known.id] = known
     return list(found.values())
+
+
+def require_booted_by_us(ctx: Context, step: PlannedStep, copies: Iterable[Server], made: str | None) -> None:
+    """What only has the place of a copy, and was booted from something else, is a server of its owner's (read only).
+
+    :raises StepError: when there is one; nothing is deleted then.
+    """
+    source_id = step.params["source_id"]
+    known = {made, ctx.journal.mapping("server", source_id)}
+    image = ctx.journal.mapping("image", step.params["image_id"])
+    for found in copies:
+        if found.id in known or found.metadata.get(MARKER) == source_id or image in (None, found.image_id):
+            continue
+        raise StepError(
+            f"Server {found.name} ({found.id}) at {ctx.destination.name} has the port or the address of the copy of "
+            f"{step.params['name']} ({source_id}), but was booted from another image: it is not deleted.",
+            remedy="ask its owner. Delete it there, or take the port or address away from it, then run again.",
+        )
 
 
 def require_no_copy(ctx: Context, server: Server, spec: ProbeSpec) -> None:

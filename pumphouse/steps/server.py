@@ -11,7 +11,7 @@ from pumphouse.plan.downtime import measured_rates, predict
 from pumphouse.plan.model import PlannedStep
 from pumphouse.probes import answers, wait_answer, watch
 from pumphouse.steps.base import Context, Outcome, Step, expect
-from pumphouse.steps.copies import copies_of, require_no_copy
+from pumphouse.steps.copies import copies_of, require_booted_by_us, require_no_copy
 from pumphouse.steps.guards import STARTED_AGAIN, iso, one_of, probe_of, require_source
 from pumphouse.steps.nics import attachment
 from pumphouse.steps.stale import gone, require_as_carried, require_as_planned, require_unchanged
@@ -239,6 +239,7 @@ class BootServer(Step):
         copies = self._copies(ctx, step, compute, project_id, outcome.get("id"))
         if copies:
             require_source(ctx, step.params["source_id"])
+        require_booted_by_us(ctx, step, copies, outcome.get("id"))
         for found in copies:
             compute.delete_server(found.id)
             compute.wait_server_gone(found.id, timeout_s=ctx.site.action_timeout_s)

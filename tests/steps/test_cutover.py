@@ -245,6 +245,35 @@ def test_no_source_starts_beside_a_copy_that_the_journal_does_not_know(
     assert StopCase().seen(bench, one.step) == ("ACTIVE", True)
 
 
+def test_a_server_that_its_owner_booted_in_a_copys_place_is_not_deleted(bench: Bench, scene: SetUp) -> None:
+    """The copy was deleted by its owner, who went on with its port and another image."""
+    one = scene(BootCase())
+    one.run()
+    (copy,) = bench.copies(one.step.params["name"])
+    ask(bench.new.compute, f"/servers/{copy['id']}", "DELETE")
+    eventually(lambda: bench.destination_server(copy["id"]) is None, "deletion")
+    (port,) = ask(bench.new.network, f"/ports?name=pumphouse {one.step.params['source_id']}")["ports"]
+    used = copy["image"]["id"]
+    other = next(
+        i["id"] for i in ask(bench.new.image, "/images")["images"] if i["id"] != used and i["status"] == "active"
+    )
+    body = {
+        "name": "owners-own",
+        "flavorRef": copy["flavor"]["id"],
+        "imageRef": other,
+        "networks": [{"port": port["id"]}],
+    }
+    own = ask(bench.owner_there.compute, "/servers", "POST", json={"server": body})["server"]["id"]
+    eventually(lambda: (bench.destination_server(own) or {}).get("status") == "ACTIVE", "owner's server")
+    error = one.refused(one.roll_back)
+    assert own in error.message
+    assert "not deleted" in error.message
+    assert bench.destination_server(own) is not None
+    ask(bench.new.compute, f"/servers/{own}", "DELETE")
+    eventually(lambda: bench.destination_server(own) is None, "deletion")
+    one.roll_back()
+
+
 def test_no_source_starts_while_somebody_else_answers_for_it(
     bench: Bench, scene: SetUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

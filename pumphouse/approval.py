@@ -101,7 +101,23 @@ def _by_whom(path: Path) -> str:
         found = Approval(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         return f", by a file that cannot be read ({path.name})"
-    return f", by {found.approved_by} at {found.approved_at} ({found.reason})"
+    ticket = f", ticket {found.ticket}" if found.ticket else ""
+    return f", by {found.approved_by} at {found.approved_at}{ticket} ({found.reason})"
+
+
+def other_ticket(plan_hash: str, ticket: str, change: str) -> str:
+    """Whether a plan was approved for another change than the one it is carried out for, in words; empty: it was not.
+
+    :param change: the change ticket of the run.
+    """
+    if ticket.strip().casefold() == change.strip().casefold():
+        return ""
+    plan = f"Plan {plan_hash[:12]}"
+    if not ticket:
+        return f"{plan} was approved without a ticket; the request was made for change {change}."
+    if not change:
+        return f"{plan} was approved for ticket {ticket}; the request named no change ticket."
+    return f"{plan} was approved for ticket {ticket}, not for the request's change {change}."
 
 
 def require_approval(plan: Plan, folder: Path, *, file: str = "") -> Approval:

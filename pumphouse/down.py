@@ -22,7 +22,7 @@ class Down:
     """A server between two clouds, or between two hosts.
 
     ``where`` says in words how far it came; ``since`` is when it was told to stop (aware UTC). ``sure`` is false where
-    the journal cannot tell whether that happened, and for a server that was not running before.
+    the journal cannot tell whether that happened, and for a server that was not running before (``ran``).
     """
 
     server_id: str
@@ -30,9 +30,10 @@ class Down:
     where: str
     since: datetime
     sure: bool
+    ran: bool = True
 
     def __str__(self) -> str:
-        verb = "down" if self.sure else "maybe down"
+        verb = "down" if self.sure else "maybe down" if self.ran else "half-way"
         return f"{self.name}: {verb} since {self.since:%Y-%m-%d %H:%M:%S} UTC; {self.where}"
 
 
@@ -115,7 +116,7 @@ def _of_move(move: Plan, server: PlanServer, states: Mapping[str, StepState], si
     stop, boot = own["stop"], own["boot"]
     stopped = stop.state in _WENT or bool(stop.outcome)
     if taken_back:
-        where = f"it is being taken back to {move.source} and is not in service there yet"
+        where = f"its way back to {move.source} was begun, and it is not in service there yet"
     elif boot.state in _WENT or (own["settle"].begun and boot.outcome):
         where = f"stopped at {move.source}, booted at {move.destination}, not seen to serve there yet"
     elif boot.begun:
@@ -125,8 +126,9 @@ def _of_move(move: Plan, server: PlanServer, states: Mapping[str, StepState], si
     else:
         where = f"its stop at {move.source} was begun and is not known to have ended"
     if server.status != "ACTIVE":
-        where += f" (it was {server.status} before)"
-    return Down(server.id, server.name, where, since, sure=server.status == "ACTIVE" and (stopped or taken_back))
+        where += f" (it was {server.status} before: no outage)"
+    ran = server.status == "ACTIVE"
+    return Down(server.id, server.name, where, since, sure=ran and (stopped or taken_back), ran=ran)
 
 
 def _leaving(journal: Journal, plan: Plan) -> Iterable[Down]:

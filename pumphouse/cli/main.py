@@ -138,12 +138,12 @@ def approve_command(
         plan = find_plan(journal, plan_hash, site)
         state = journal.plan_state(plan.hash)
     folder, by = site.work_dir / "approvals", by or getpass.getuser()
+    for words, count in plan.lost_for_ever.items():
+        click.echo(f"  irreversible: {words}{f' ({count} steps)' if count > 1 else ''}")
     path = approve(plan, folder, by=by, reason=reason, ticket=ticket, second=second, state=state, replace=replace)
     names = ", ".join(server.name for server in plan.servers)
     about = f"{plan.subject}{f': {names}' if names else ''}"
     click.echo(f"Approved {plan.kind} plan {plan.hash[:12]} of {about}.")
-    for words, count in plan.lost_for_ever.items():
-        click.echo(f"  irreversible: {words}{f' ({count} steps)' if count > 1 else ''}")
     click.echo(f"  {path}")
 
 

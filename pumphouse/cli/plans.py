@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
 from pumphouse import approval as approvals
 from pumphouse.down import servers_down
 from pumphouse.errors import ApprovalMissing, PlanError
-from pumphouse.journal import Journal, StepState
+from pumphouse.journal import Journal, PlanState, StepState
 from pumphouse.journal.engine import safe_url
 from pumphouse.plan.model import PHASES, Plan, PlannedStep
 from pumphouse.runner.options import json_option, one_paragraph, site_option
+from pumphouse.session.notes import change_of
 from pumphouse.session.report import make_report
 from pumphouse.session.standing import Follower, Standing
 from pumphouse.session.together import is_carried_out
+from pumphouse.session.ways import Places, from_here, ways_on
 from pumphouse.site import Site, load_site
 
 #: Digits of a plan's hash that have to be named at least.
@@ -54,6 +57,8 @@ def plans_command(everything: bool, site_file: str, as_json: bool) -> None:
                 "steps": len(plan.steps),
                 "irreversible": sum(plan.lost_for_ever.values()),
                 "approved_by": _approved_by(plan, site),
+                "down": [str(server) for server in servers_down(journal, plan) if server.ran],
+                "under_way": is_carried_out(journal, plan),
             }
             for plan in found
             if (state := journal.plan_state(plan.hash)) is not None and (everything or not state.is_over)
@@ -66,10 +71,10 @@ def plans_command(everything: bool, site_file: str, as_json: bool) -> None:
         approved = f"approved by {row['approved_by']}" if row["approved_by"] else "not approved"
         click.echo(
             f"{str(row['hash'])[:12]}  {row['kind']:<12}{row['state']:<11}{row['steps']} steps{lost}, "
-            f"{approved}  {row['subject']}"
+            f"{approved}  {row['subject']}{_standing(row)}"
         )
     if rows:
-        click.echo("Read one with: pumphouse show HASH")
+        click.echo("Read one, and how to go on with it: pumphouse show HASH")
     else:
         click.echo("No plan waits for anything." + ("" if everything else " Those that are over: --all."))
 
@@ -98,6 +103,17 @@ def show_command(plan_hash: str, follow: bool, site_file: str, as_json: bool) ->
             click.echo(line)
         if follow:
             _follow(journal, plan)
+        else:
+            for line in _onwards(journal, plan, site):
+                click.echo(line)
+
+
+def _standing(row: Mapping[str, Any]) -> str:
+    """Whether somebody is at it, and who is down for it; nothing for what was not begun."""
+    down = click.style(f", {len(row['down'])} DOWN", fg="red", bold=True) if row["down"] else ""
+    if row["under_way"]:
+        return f", being carried out{down}"
+    return f", no run is at it{down}" if row["state"] == PlanState.STARTED else down
 
 
 def find_plan(journal: Journal, start: str, site: Site) -> Plan:
@@ -135,7 +151,10 @@ def _approval(plan: Plan, site: Site) -> approvals.Approval | None:
 
 def _approved_by(plan: Plan, site: Site) -> str:
     found = _approval(plan, site)
-    return "" if found is None else " and ".join(name for name in (found.approved_by, found.second) if name)
+    if found is None:
+        return ""
+    ticket = f" (ticket {found.ticket})" if found.ticket else ""
+    return " and ".join(name for name in (found.approved_by, found.second) if name) + ticket
 
 
 def _facts(journal: Journal, plan: Plan, site: Site) -> dict[str, object]:
@@ -166,14 +185,14 @@ def _lines(journal: Journal, plan: Plan, site: Site) -> Iterator[str]:
     for words, count in plan.lost_for_ever.items():
         yield click.style(f"  irreversible: {words}{f' ({count} steps)' if count > 1 else ''}", fg="yellow")
     for server in servers_down(journal, plan):
-        yield click.style(f"  DOWN {server}", fg="red", bold=True)
+        yield click.style(f"  DOWN {server}", fg="red", bold=True) if server.ran else f"  {server}"
     if plan.servers:
         yield "servers:"
         width = max(len(server.name) for server in plan.servers)
         results = {server.id: server.result for server in report.servers}
         for one in plan.servers:
             addresses = ", ".join((*one.addresses, *one.floating_ips))
-            yield f"  {one.name:<{width}}  {one.project}  {one.status}  {addresses}  {results[one.id]}"
+            yield f"  {one.name:<{width}}  {one.project}  was {one.status}  {addresses}  {results[one.id]}"
     phase = ""
     for step in sorted(plan.steps, key=lambda step: PHASES.index(step.phase)):
         if step.phase != phase:
@@ -184,6 +203,21 @@ def _lines(journal: Journal, plan: Plan, site: Site) -> Iterator[str]:
         yield "carried differently, or not:"
         for note in plan.notes:
             yield f"  {note.object}: {note.text}"
+
+
+def _onwards(journal: Journal, plan: Plan, site: Site) -> Iterator[str]:
+    if is_carried_out(journal, plan):
+        yield f"being carried out now; watch it with: pumphouse show {plan.hash[:12]} --follow"
+        return
+    runs = [event.run_id for event in journal.events(plan_hash=plan.hash)]
+    change = change_of(journal, runs[-1]) if runs else ""
+    places = Places("notebooks", from_here(site.work_dir), site.work_dir, from_here(site.path), change)
+    ways = ways_on(journal, plan, places)
+    if ways:
+        yield "to go on:"
+    for way in ways:
+        yield f"  {way.words}:"
+        yield f"    {way.command}"
 
 
 def _of_approval(plan: Plan, site: Site) -> str:

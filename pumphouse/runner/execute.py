@@ -33,7 +33,7 @@ from pumphouse.session.closing import Closing
 from pumphouse.session.recover import recover_lost_runs
 from pumphouse.session.run import RUN_ID_VARIABLE
 from pumphouse.session.story import CHECK, ORDER
-from pumphouse.session.ways import Places, Way, ways_on
+from pumphouse.session.ways import Places, Way, from_here, ways_on
 from pumphouse.site import Site
 
 Reporter = Callable[[Progress], None]
@@ -221,10 +221,10 @@ class _Job:
             document = self.journal.plan_document(plans[-1]["hash"]) if plans else None
             if document is not None:
                 places = Places(
-                    notebooks=_from_here(self.template.file.parent),
-                    work=_from_here(self.site.work_dir),
+                    notebooks=from_here(self.template.file.parent),
+                    work=from_here(self.site.work_dir),
                     here=self.site.work_dir,
-                    site=_from_here(self.site.path),
+                    site=from_here(self.site.path),
                     change=str(story.get("change") or ""),
                 )
                 ways = ways_on(self.journal, Plan.from_document(document), places)
@@ -251,7 +251,7 @@ class _Job:
             if event.data.get("file")
         }
         folder = self.site.work_dir / "selections"
-        return tuple(f"{words}{_from_here(folder / file)}" for file, words in files.items())
+        return tuple(f"{words}{from_here(folder / file)}" for file, words in files.items())
 
     def _refused_by(self) -> tuple[Finding, ...]:
         """What the last check of a refused run found, if it found what blocks."""
@@ -272,12 +272,6 @@ class _Job:
     def _hide(self, value: Any) -> Any:
         clean = self.policy.redactor.value(value)
         return hide_in_text(clean, self.policy.aliases) if isinstance(clean, str) else clean
-
-
-def _from_here(path: Path) -> str:
-    """A path as it is typed here: relative where it lies below this folder."""
-    whole = path.resolve()
-    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)
 
 
 def _record_name(template: LoadedTemplate, started_at: datetime) -> str:

@@ -221,15 +221,16 @@ def _server(
 
 def _result(plan: Plan, server_id: str, states: Mapping[str, StepState], gone: Collection[str]) -> str:
     own = [step for step in plan.steps if step.server_id == server_id]
-    found = {step.kind: states.get(step.key, StepState()).state for step in own}
-    if "failed" in found.values():
+    reached = {states.get(step.key, StepState()).state for step in own}
+    if "failed" in reached:
         return "failed"
     if plan.kind == "rollback":
         if not own:
             return "never left the source"
-        if set(found.values()) == {"new"}:
+        if reached == {"new"}:
             return "untouched"
-        return "back at the source" if all(s == "verified" for s in found.values()) else "not complete"
+        return "back at the source" if reached == {"verified"} else "not complete"
+    found = {step.kind: states.get(step.key, StepState()).state for step in own}
     if "undone" in found.values() and set(found.values()) <= {"undone", "new"}:
         return "rolled back"
     if server_id in gone and found.get("settle") == "verified":

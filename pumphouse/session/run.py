@@ -53,7 +53,7 @@ from pumphouse.session.byhand import RunByHand
 from pumphouse.session.fidelity import Fidelity, take_ledger
 from pumphouse.session.hardware import HardwareWork
 from pumphouse.session.looking import Seen, look_around
-from pumphouse.session.notes import note_binding, note_findings, note_plan
+from pumphouse.session.notes import change_of, note_binding, note_findings, note_plan
 from pumphouse.session.report import Report, make_report
 from pumphouse.session.samecloud import require_same_destination
 from pumphouse.session.takeup import approved_before, as_then, left_over, resumed
@@ -479,6 +479,9 @@ class Run:
                 "same_account": found.account == approvals.account(),
             },
         )
+        other = approvals.other_ticket(plan.hash, found.ticket, change_of(self.journal, self.id))
+        if other:
+            self._report(f"note     {other} The record will say so.")
         return found
 
     @contextmanager

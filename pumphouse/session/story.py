@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from pumphouse.approval import other_ticket
 from pumphouse.down import Down, servers_down
 from pumphouse.errors import PlanError
 from pumphouse.journal import Event, Journal, RunRow, StepState
@@ -246,7 +247,8 @@ def _deviations(
 ) -> list[str]:
     found = []
     for approval in told["approvals"]:
-        found += _tickets(approval, told["change"])
+        other = other_ticket(str(approval["plan"]), str(approval.get("ticket") or ""), told["change"])
+        found += [other] if other else []
         if approval.get("same_person"):
             found.append(f"{approval['approved_by']} approved the plan and ran it: nobody else looked at it.")
         elif approval.get("same_account"):
@@ -280,22 +282,6 @@ def _deviations(
         elif step["attempts"] > 1:
             found.append(f"{step['title']}: tried {step['attempts']} times.")
     return found
-
-
-def _tickets(approval: Mapping[str, Any], change: str) -> list[str]:
-    """Whether a plan was approved for another change than the one it was carried out for, or for none."""
-    ticket, plan = str(approval.get("ticket") or ""), str(approval["plan"])[:12]
-    if _same_ticket(ticket, change):
-        return []
-    if not ticket:
-        return [f"Plan {plan} was approved without a ticket; the request was made for change {change}."]
-    if not change:
-        return [f"Plan {plan} was approved for ticket {ticket}; the request named no change ticket."]
-    return [f"Plan {plan} was approved for ticket {ticket}, not for the request's change {change}."]
-
-
-def _same_ticket(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
 
 
 def _too_long(journal: Journal, plan: Plan) -> list[str]:

@@ -58,6 +58,12 @@ class Places:
     change: str = ""
 
 
+def from_here(path: Path) -> str:
+    """A path as it is typed here: relative where it lies below this folder."""
+    whole = path.resolve()
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)
+
+
 def ways_on(journal: Journal, plan: Plan, places: Places) -> tuple[Way, ...]:
     """What a person may do next with a plan, most sensible first (read only); nothing for one that is over."""
     state = journal.plan_state(plan.hash)

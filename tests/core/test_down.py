@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,7 +67,7 @@ SERVES = (*BOOTED, "settle intent", "settle done", "settle verified")
         (BOOTED, "booted at new, not seen to serve there yet", True),
         ((*BOOTED, "settle intent", "settle failed"), "booted at new, not seen to serve there yet", True),
         (SERVES, None, False),
-        ((*SERVES, "boot undo-intent"), "being taken back to old", True),
+        ((*SERVES, "boot undo-intent"), "its way back to old was begun", True),
         ((*SERVES, "boot undo-intent", "boot undone", "stop undo-intent", "stop undone"), None, False),
     ],
 )
@@ -94,6 +95,18 @@ def test_a_server_is_down_from_its_stop_until_it_serves_here_or_there(
         assert where in one.where
         assert in_words(found) == f"{'Down' if sure else 'Maybe down'} now: acme-web1."
         assert f"since {since:%Y-%m-%d %H:%M:%S} UTC" in told[0]["said"]
+
+
+def test_a_server_that_did_not_run_is_half_way_and_no_outage(journal: Journal, tmp_path: Path) -> None:
+    with closing(journal):
+        plan, _ = planned(tmp_path, "acme-web1")
+        plan = replace(plan, servers=tuple(replace(server, status="SHUTOFF") for server in plan.servers))
+        keep_plan(journal, plan)
+        began(journal, plan, *BOOTED)
+        (one,) = servers_down(journal, plan)
+        assert (one.sure, one.ran) == (False, False)
+        assert "acme-web1: half-way since " in str(one)
+        assert str(one).endswith("(it was SHUTOFF before: no outage)")
 
 
 def test_a_roll_back_that_is_cut_off_names_who_is_down(journal: Journal, tmp_path: Path) -> None:

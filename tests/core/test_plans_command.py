@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pumphouse.approval import approve
+from pumphouse.approval import approve, other_ticket
 from pumphouse.cli import main
 from pumphouse.holder import holder
 from pumphouse.journal import Journal
@@ -97,3 +97,36 @@ def test_a_plan_is_followed_until_nobody_carries_it_out(site: Site) -> None:
     assert "Z  0 of 3 steps verified\n" in said
     assert "Z  1 of 3 steps verified\n" in said
     assert said.endswith("No run is carrying it out.\n")
+
+
+def test_a_plan_whose_run_died_says_who_is_down_and_how_to_go_on(site: Site) -> None:
+    approve(PLAN, site.work_dir / "approvals", by="Rita", reason="read it", ticket="CHG-9999")
+    with closing(Journal.open(site.journal_url)) as journal:
+        run = start_run(journal, parameters={"change": "CHG-1042"})
+        journal.set_plan_state(PLAN.hash, "started")
+        journal.write(run, PLAN.hash, f"stop:{WEB.id}", "intent", {"absent": True})
+        listed = ask(site, "plans").output
+        assert "approved by Rita (ticket CHG-9999)  1 server" in listed
+        assert ", no run is at it, 1 DOWN\n" in listed
+        shown = ask(site, "show", PLAN.hash).output
+        ways = shown[shown.index("to go on:") :]
+        assert "pumphouse run notebooks/03-move-servers.ipynb" in ways
+        assert "-p change=CHG-1042" in ways
+        journal.claim(run, [plan_key(PLAN)], holder=holder(), lease_s=60)
+        assert ", being carried out, 1 DOWN\n" in ask(site, "plans").output
+        assert "to go on:" not in ask(site, "show", PLAN.hash).output
+
+
+@pytest.mark.parametrize(
+    ("ticket", "change", "said"),
+    [
+        ("CHG-1", "chg-1 ", ""),
+        ("", "", ""),
+        ("", "CHG-1", "without a ticket"),
+        ("CHG-1", "", "named no change ticket"),
+        ("CHG-1", "CHG-2", "for ticket CHG-1, not for the request's change CHG-2"),
+    ],
+)
+def test_an_approval_for_another_ticket_is_told(ticket: str, change: str, said: str) -> None:
+    words = other_ticket(PLAN.hash, ticket, change)
+    assert (said in words) if said else words == ""

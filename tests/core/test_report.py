@@ -101,3 +101,12 @@ def test_a_roll_back_that_is_not_complete_says_what_is_left(journal: Journal, mo
     results = {item.result for item in report.objects}
     assert results == {"failed", "not undone yet"}
     assert next(item.why for item in report.objects if item.result == "failed") == "409 in use"
+
+
+def test_a_server_that_is_half_way_back_is_not_called_untouched(journal: Journal, moved: Plan) -> None:
+    back, _ = plan_rollback(journal, "d" * 64, [WEB1])
+    keep_plan(journal, back)
+    own = [step.key for step in back.steps if step.server_id is not None]
+    assert [server.result for server in make_report(journal, back).servers] == ["untouched"]
+    did(journal, start_run(journal), back, own[0])
+    assert [server.result for server in make_report(journal, back).servers] == ["not complete"]

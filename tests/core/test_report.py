@@ -110,3 +110,13 @@ def test_a_server_that_is_half_way_back_is_not_called_untouched(journal: Journal
     assert [server.result for server in make_report(journal, back).servers] == ["untouched"]
     did(journal, start_run(journal), back, own[0])
     assert [server.result for server in make_report(journal, back).servers] == ["not complete"]
+
+
+def test_what_another_run_kept_a_roll_back_from_is_said_with_who_has_it(journal: Journal, moved: Plan) -> None:
+    back, _ = plan_rollback(journal, "d" * 64, [WEB1])
+    keep_plan(journal, back)
+    run, first = start_run(journal), next(step for step in back.steps if step.server_id is not None)
+    journal.write(run, back.hash, first.key, "failed", {"error": "server web1 is held by olga", "type": "ClaimHeld"})
+    report = make_report(journal, back)
+    told = {item.name: item.why for item in report.objects}
+    assert told[first.title.removeprefix("undo: ")] == "server web1 is held by olga"

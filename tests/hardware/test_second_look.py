@@ -10,7 +10,7 @@ import pytest
 
 from pumphouse.errors import NodeRefused, NodeUnreachable, PlanError, PumphouseError, SiteError, VerificationFailed
 from pumphouse.executor import execute
-from pumphouse.findings import Finding
+from pumphouse.findings import Finding, accept
 from pumphouse.nodes.api import PortState
 from pumphouse.nodes.fuel import FuelNode
 from pumphouse.nodes.spec import Hardware, build
@@ -270,6 +270,24 @@ def test_an_environment_that_is_another_one_blocks_before_anything_loses_power()
     assert plan.steps
     [found] = [one for one in findings if one.code == "environment-differs"]
     assert (found.severity, "gre instead of vlan" in found.message, bool(found.remedy)) == ("block", True, True)
+
+
+@pytest.mark.parametrize(
+    ("floating", "found"),
+    [(("10.9.0.0/28", "10.9.0.16"), True), (("10.9.0.4", "172.16.0.130"), False), ((), False)],
+    ids=["elsewhere", "one of them is in it", "none"],
+)
+def test_a_public_network_without_the_sources_floating_ips_is_not_taken_without_a_word(
+    floating: tuple[str, ...], *, found: bool
+) -> None:
+    _, findings = plan_fuel_master(
+        None, {}, MasterWishes("pxe"), Environment("mos"), SharedPublic("172.16.0.0/24", "172.16.0.1"),
+        SourceNetworks(floating=floating), digest=DIGEST, source="old", destination="new",
+    )  # fmt: skip
+    told = [one for one in findings if one.code == "public-not-shared"]
+    assert len(told) == found
+    assert all(one.severity == "block" and "10.9.0.0-10.9.0.16" in one.message for one in told)
+    assert {one.severity for one in accept(told, ["public-not-shared"])} <= {"warn"}
 
 
 def test_a_controller_of_the_source_does_not_become_a_node_of_the_new_environment() -> None:

@@ -109,6 +109,9 @@ def test_the_phase_of_a_node_counts_no_servers_and_its_buttons_speak_of_nodes(tm
         assert panel.after_button.description == "Stop after these nodes"
         assert "server" not in f"{panel.after_button.tooltip} {panel.abort_button.tooltip}"
         assert "Under way: power off n1." in cost_of_stopping(panel.look())
+        # the one node is begun, and would be finished all the same
+        assert (panel.after_button.disabled, panel.abort_button.disabled) == (True, False)
+        assert "only “Stop now” stops it" in panel.after_button.tooltip
         run.tell(run.id, plan, (off, "done"), (off, "verified"))
         assert panel.static(over=True).text == "Releasing nodes: 1 of 1 steps verified"
     finally:

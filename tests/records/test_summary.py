@@ -14,6 +14,7 @@ from nbconvert import HTMLExporter
 
 from pumphouse.errors import RunbookError
 from pumphouse.journal import Journal
+from pumphouse.journal.store import SCOPE_KEY
 from pumphouse.plan.model import Plan
 from pumphouse.records import read_manifest, verify_manifest
 from pumphouse.records.archive import FolderArchive
@@ -31,7 +32,8 @@ from pumphouse.session.recover import recover_lost_runs
 from pumphouse.session.report import make_report
 from pumphouse.session.story import tell_story
 from pumphouse.site import Site
-from tests.core.making import make_plan, make_step, plan_server
+from pumphouse.stopping import StopKind, ask_to_stop
+from tests.core.making import keep_plan, make_plan, make_step, plan_server
 from tests.runner.making import inventory, make_site, read_record, write_template
 
 CLOUDS = [
@@ -375,6 +377,21 @@ def test_a_runbook_that_was_lost_is_listed_too(site: Site) -> None:
     hold.let_go()
     assert recover_lost_runs(journal, site) == [run_id]
     assert [(e.run_id, e.result, e.record) for e in read_manifest(site.records_dir)] == [(run_id, "interrupted", None)]
+    journal.close()
+
+
+def test_a_lost_run_that_somebody_had_asked_to_stop_was_aborted(site: Site) -> None:
+    journal = Journal.open(site.journal_url)
+    run_id, plan = begin_run(journal), make_plan(make_step("project:1"))
+    keep_plan(journal, plan)
+    journal.write(run_id, plan.hash, SCOPE_KEY, "scope", {"steps": ["project:1"]})
+    ask_to_stop(journal, run_id, plan.hash, StopKind.NOW, by="olga")
+    hold = take_hold(site.records_dir, run_id)
+    hold.keep = True
+    hold.let_go()
+    assert recover_lost_runs(journal, site) == [run_id]
+    run = journal.get_run(run_id)
+    assert (run.result, "olga asked it to stop" in run.detail) == ("aborted", True)
     journal.close()
 
 

@@ -72,11 +72,12 @@ def down_after(journal: Journal, run_id: str) -> tuple[Down, ...]:
 
 
 def in_words(servers: Collection[Down]) -> str:
-    """A sentence with their names; empty for none."""
-    if not servers:
+    """A sentence with the names of those that ran before; empty for none."""
+    ran = [server for server in servers if server.ran]
+    if not ran:
         return ""
-    surely = any(server.sure for server in servers)
-    return f"{'Down' if surely else 'Maybe down'} now: {', '.join(server.name for server in servers)}."
+    surely = any(server.sure for server in ran)
+    return f"{'Down' if surely else 'Maybe down'} now: {', '.join(server.name for server in ran)}."
 
 
 def _read(document: Mapping[str, object], plan: Plan) -> Plan:

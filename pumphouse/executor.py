@@ -106,7 +106,7 @@ def tell_down(ctx: Context) -> None:
     """Report each server of the plan that is stopped or half-way: a line with where it is, and since when."""
     with suppress(PumphouseError):  # a journal that is gone is told of by what ended the execution
         for server in servers_down(ctx.journal, ctx.plan):
-            ctx.report(f"DOWN     {server}")
+            ctx.report(f"{'DOWN' if server.ran else '':<8} {server}")
 
 
 def _execute(ctx: Context, steps: Iterable[PlannedStep], *, workers: int | None) -> Execution:

@@ -37,7 +37,8 @@ log = logging.getLogger("pumphouse.records")
 log.addHandler(logging.NullHandler())  # without one, Python prints nbclient's warnings on the terminal
 
 SKIP_TAG = "skip-execution"
-ACTION_TAG = "ph-action"
+#: Cells whose lines are passed on: what acts, and what its approval is said against.
+TOLD_TAGS = frozenset({"ph-action", "ph-gate"})
 _STOPPED = "Stopped"
 #: So many findings are named one by one where there is room for a line.
 _NAMED = 3
@@ -321,11 +322,11 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
                 self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
 
     def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
-        """As nbclient does; what an action prints is passed on while it runs, and why any cell waits for a cloud."""
+        """As nbclient does; what an action or a gate prints is passed on while it runs; of the others, why they wait for a cloud."""
         output = super().process_message(msg, cell, cell_index)
         if msg["msg_type"] == "stream":
             text = msg["content"]["text"]
-            if ACTION_TAG not in cell.metadata.get("tags", []):
+            if TOLD_TAGS.isdisjoint(cell.metadata.get("tags", [])):
                 text = "".join(line for line in text.splitlines(keepends=True) if RATE_WORDS in line)
             self.nb_man.cell_says(cell, text)
         return output

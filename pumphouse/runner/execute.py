@@ -233,7 +233,7 @@ class _Job:
         page = self.site.work_dir / "plans" / f"{plans[-1]['hash']}.json" if plans and refused else None
         return Afterwards(
             servers=tuple(story.get("servers", ())),
-            down=tuple(str(row["said"]) for row in story.get("down", ())),
+            down=tuple(str(row["said"]) for row in story.get("down", ()) if row["ran"]),
             ways=ways,
             kept=self._kept(),
             plan_file=page if page is not None and page.is_file() else None,

@@ -70,6 +70,7 @@ def _down(server: Down, plan: Plan) -> dict[str, Any]:
         "where": server.where,
         "since": server.since.isoformat(),
         "sure": server.sure,
+        "ran": server.ran,
         "said": str(server),
     }
 

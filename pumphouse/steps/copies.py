@@ -63,9 +63,10 @@ def require_booted_by_us(ctx: Context, step: PlannedStep, copies: Iterable[Serve
     """
     source_id = step.params["source_id"]
     known = {made, ctx.journal.mapping("server", source_id)}
-    image = ctx.journal.mapping("image", step.params["image_id"])
     for found in copies:
-        if found.id in known or found.metadata.get(MARKER) == source_id or image in (None, found.image_id):
+        if found.id in known or found.metadata.get(MARKER) == source_id:
+            continue
+        if ctx.journal.mapping("image", step.params["image_id"]) in (None, found.image_id):
             continue
         raise StepError(
             f"Server {found.name} ({found.id}) at {ctx.destination.name} has the port or the address of the copy of "

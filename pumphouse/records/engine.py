@@ -322,7 +322,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
                 self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
 
     def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
-        """As nbclient does; what an action or a gate prints is passed on while it runs, and why others wait for a cloud."""
+        """As nbclient does; what actions and gates print is passed on at once, and why others wait for a cloud."""
         output = super().process_message(msg, cell, cell_index)
         if msg["msg_type"] == "stream":
             text = msg["content"]["text"]

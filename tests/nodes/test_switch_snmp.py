@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import shutil
 import socket
 import subprocess
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -134,8 +136,9 @@ def test_a_port_that_sends_other_vlans_or_not_its_own_is_no_access_port() -> Non
 
 
 def test_version_3_moves_a_port_and_refuses_who_is_somebody_else(
-    lab: SwitchLab, monkeypatch: pytest.MonkeyPatch
+    lab: SwitchLab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     monkeypatch.setenv(PRIVACY, V3.privacy_password)
     assert v3(lab).set_vlan(MINE, ADMIN) == PortState(MINE, ADMIN)
     assert lab.vlan(MINE) == ADMIN
@@ -147,7 +150,8 @@ def test_version_3_moves_a_port_and_refuses_who_is_somebody_else(
         # what it cannot decrypt an agent may leave unanswered
         expected = (NodeAuthError, NodeUnreachable) if "timeout_s" in changes else NodeAuthError
         assert isinstance(caught.value, expected)
-        assert not any(secret in str(caught.value) for secret in (V3.auth_password, V3.privacy_password, "wrong-pw"))
+        said = "".join(traceback.format_exception(caught.value)) + caplog.text
+        assert not any(secret in said for secret in (V3.auth_password, V3.privacy_password, "wrong-pw"))
 
 
 def test_communities_read_write_or_neither(lab: SwitchLab) -> None:

@@ -202,6 +202,8 @@ class NovaCompute(Compute):
         answer = self._api.maybe(path("servers", server_id, "os-instance-actions"), f"list acts on server {server_id}")
         docs = answer.docs("instanceActions") if answer is not None else []
         found = [action for doc in docs if (action := action_of(doc)) is not None]
+        # Nova lists the newest first, in whole seconds: those of one second keep their order
+        found.reverse()
         return sorted(found, key=lambda action: action.started_at)
 
     def wait_server(self, server_id: str, *statuses: str, timeout_s: float) -> Server:

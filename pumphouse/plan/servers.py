@@ -106,7 +106,8 @@ def add_server(draft: Draft, server: Server) -> None:
     draft.add(
         f"settle:{server.id}",
         phase="cutover",
-        title=f"{server.name} serves at the destination",
+        # of one that was off nobody asks whether it serves
+        title=f"{server.name} {'serves' if server.status == 'ACTIVE' else 'runs'} at the destination",
         needs=(boot, *floating),
         params={
             **who,

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from pumphouse.errors import CloudUnreachable, PlanError, StepError
+from pumphouse.clouds.api import Cloud
+from pumphouse.errors import CloudAuthError, CloudUnreachable, PlanError, StepError
 from pumphouse.findings import Finding, blocking
-from pumphouse.model import FloatingIp
+from pumphouse.model import FloatingIp, Project
 from pumphouse.nodes.spec import Hardware
 from pumphouse.plan.hardware import Canary, Layout
 from pumphouse.plan.hardware.decommission import Archive, Ending, order_of, plan_decommission
@@ -24,6 +26,7 @@ from pumphouse.records.redact import Redactor
 from pumphouse.session.decommission import has_ended, is_ending
 from pumphouse.steps.hardware.archive import ArchiveSource, look_at_archive, problem_of, require_archive
 from pumphouse.steps.hardware.decommission import ControllerOff
+from pumphouse.steps.hardware.remains import read_remains
 from tests.factories import make_image, make_server
 from tests.hardware.making import ADMIN_VLAN, DIGEST, NAMES, make_node, make_service
 from tests.hardware.world import Hall, World
@@ -63,6 +66,24 @@ def test_what_has_no_account_is_named(remains: SourceRemains, accounts: dict[str
     found = account(remains, Accounts(**accounts))
     assert [(one.code, one.accounted) for one in found] == [(code, False)]
     assert found[0].remedy
+
+
+@pytest.mark.parametrize("denied", [False, True])
+def test_whose_an_address_is_is_said_by_name_where_keystone_tells_it(*, denied: bool) -> None:
+    def projects() -> list[Project]:
+        if denied:
+            raise CloudAuthError("Listing projects of old was refused.", remedy="log in as an administrator.")
+        return [Project("p1", "acme")]
+
+    source = SimpleNamespace(
+        compute=SimpleNamespace(list_servers=lambda: [make_server("web", id="s1")], list_services=list),
+        images=SimpleNamespace(list_images=list),
+        network=SimpleNamespace(list_floating_ips=lambda: [floating(), floating(id="f2", server_id="s1")]),
+        identity=SimpleNamespace(list_projects=projects),
+    )
+    found = {one.code: one.why for one in account(read_remains(cast("Cloud", source)), Accounts())}
+    assert "to server web (s1)." in found["address-bound"]
+    assert f"to project {'p1' if denied else 'acme (p1)'}, " in found["address-left"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pumphouse.errors import NodeUnreachable, PumphouseError, StepError
-from pumphouse.model import Network
+from pumphouse.model import FloatingIp, Network
 from pumphouse.nodes.api import BmcIdentity
 from pumphouse.nodes.fuel import FuelNode
 from pumphouse.plan.hardware import Canary, Layout, plan_acquire
@@ -372,6 +372,20 @@ def test_addresses_at_which_the_sources_services_and_devices_answer_are_used(hal
     )  # fmt: skip
     used = networks_of(source, hall.site.hardware).used
     assert used == ("172.16.0.250", "172.16.0.251", "192.0.2.1", "192.0.2.9")
+
+
+def test_floating_ips_of_the_source_are_told_apart_from_what_else_it_uses(hall: Hall) -> None:
+    """By them alone it is known whether a Public network is the one that both clouds share."""
+    source: Any = SimpleNamespace(
+        network=SimpleNamespace(
+            list_networks=list,
+            list_floating_ips=lambda: [FloatingIp("f1", "172.16.0.9", "nova", None)],
+            floating_pools=lambda: {"nova": ("172.16.0.16/28",)},
+        ),
+        compute=SimpleNamespace(list_servers=lambda: [make_server("web", address="10.10.0.7")]),
+        endpoints=("http://172.16.0.250:5000/v2.0",),
+    )
+    assert networks_of(source, hall.site.hardware).floating == ("172.16.0.16/28", "172.16.0.9")
 
 
 def test_a_canary_is_not_booted_where_it_may_get_the_address_of_a_server_of_the_source() -> None:

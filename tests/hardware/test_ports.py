@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from pumphouse.nodes.api import LearnedMacs
 from pumphouse.nodes.fuel import FuelNode
 from pumphouse.nodes.sight import judge
 from pumphouse.nodes.spec import Hardware
+from pumphouse.notebook.runs import show_evidence
+from pumphouse.steps import STEPS
 from tests.hardware.making import make_node
 from tests.hardware.world import FakeSwitch, Hall, World, refused
 
@@ -44,6 +48,25 @@ def test_the_node_heard_at_its_own_port_is_proof_and_evidence_and_its_guests_are
     evidence = told.data["evidence"]
     assert (evidence["own"], evidence["strangers"], evidence["proof"]) == ([OWN], [GUEST], True)
     assert any(OWN in note.text for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("heard", "told", "proves"),
+    [((OWN,), OWN, "that proves that it is n1's"), ((), "nobody is heard", "no proof that it is n1's")],
+    ids=["the node", "nobody"],
+)
+def test_what_was_heard_is_shown_as_a_sentence_and_not_by_our_names_for_it(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, heard: tuple[str, ...], told: str, proves: str
+) -> None:
+    monkeypatch.setattr(FakeSwitch, "macs", lambda _self, port: LearnedMacs(port, heard))
+    plan = hall.transfer()
+    step, kind = plan.step("node-port:n1"), STEPS["node-port"]
+    evidence = kind.verify(hall.context(plan), step, hall.journal.step_state(plan.hash, step.key).outcome)
+    row = {"step": step.kind, "what": step.title, "evidence": evidence, "words": kind.in_words(step, evidence)}
+    shown = unescape(show_evidence([row]).html)
+    assert told in shown
+    assert proves in shown
+    assert not re.search(r"\b(untold|strangers|proof|told|own)=", shown)
 
 
 def test_another_nodes_mac_blocks_the_plan_and_says_whose_it_is(hall: Hall) -> None:

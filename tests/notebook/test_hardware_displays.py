@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from pumphouse.notebook.approving import ApprovalForm
 from pumphouse.notebook.panel import Panel
 from pumphouse.notebook.progress import cost_of_stopping
@@ -78,6 +80,15 @@ def test_giving_a_node_back_destroys_nothing_and_its_approval_says_so(tmp_path: 
     assert "What becomes of it" not in show_plan(plan).text
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, "once"), (3, "3 times")])
+def test_how_often_something_is_lost_for_ever_is_said_as_people_say_it(tmp_path: Path, count: int, said: str) -> None:
+    steps = (
+        make_step(f"node-deploy:n{n}", node=f"n{n}", undo=None, cost="disks are overwritten") for n in range(count)
+    )
+    form = ApprovalForm(make_plan(*steps, servers=()), cast(Run, desk_run(tmp_path)))
+    assert f"<b>Irreversible</b>, {said}: disks are overwritten" in form.head.value
+
+
 def acquisition() -> Plan:
     server = plan_server("web1")
     leaves = make_step(
@@ -99,9 +110,11 @@ def test_the_phase_of_a_node_counts_no_servers_and_its_buttons_speak_of_nodes(tm
     run.keep(plan, "started")
     run.set_out(run.id, plan)
     leaves, off = (step.key for step in plan.steps)
-    run.tell(run.id, plan, *((leaves, event) for event in DONE), (off, "intent"))
+    run.tell(run.id, plan, *((leaves, event) for event in DONE))
     panel = Panel(run.journal, plan, run.id, ("release",))
     try:
+        run.tell(run.id, plan, (off, "intent"))
+        panel.refresh()
         shown = panel.static().text
         assert "servers done" not in shown
         assert "web1" not in shown

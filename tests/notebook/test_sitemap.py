@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import cast
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from pumphouse.nodes.connect import Nodes
 from pumphouse.nodes.spec import Hardware, NodeSpec
+from pumphouse.notebook.runs import show_nodes
 from pumphouse.notebook.sitemap import show_site
-from pumphouse.session.rack import NodeState
+from pumphouse.session.rack import NodeState, look_at_nodes
 
 SVG = "{http://www.w3.org/2000/svg}"
 HARDWARE = Hardware(
@@ -53,6 +57,17 @@ def test_it_is_whole_without_colour_script_or_net() -> None:
     assert "Source: a: compute · compute1 · 3 servers · VLAN 200 Private · ● on" in shown.text
     assert "2 more of site.yaml are not in this picture" in shown.html  # neither c, which has another name, nor d
     assert "its BMC is silent" in shown.html
+    assert "not asked" not in shown.html
+
+
+def test_nodes_whose_power_nobody_asked_for_are_counted_apart_from_those_that_are_not_shown() -> None:
+    rest = Hardware(nodes={name: NodeSpec(name, (f"52:54:00:00:00:0{n}",)) for n, name in enumerate("abc")})
+    nodes = look_at_nodes(rest, cast("Nodes", SimpleNamespace(node=rest.nodes.__getitem__)), None, names="a", rest=True)
+    shown = show_site(nodes, rest).html
+    assert "The BMCs of 2 were not asked" in shown
+    assert "not in this picture" not in shown
+    assert show_nodes(nodes).text.count("not asked") == 2
+    assert "1 more of site.yaml are not in this picture" in show_site(nodes[:2], rest).html
 
 
 @pytest.mark.parametrize("owner", ["source", "destination", "fuel", ""])

@@ -288,6 +288,27 @@ def test_no_source_starts_while_somebody_else_answers_for_it(
     assert StopCase().seen(bench, one.step) == ("ACTIVE", True)
 
 
+def test_a_source_that_a_run_that_was_cut_off_has_started_is_nobody_else(
+    bench: Bench, scene: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between our look at it and at its address it came up."""
+    one = scene(StopCase())
+    one.run()
+    source_id = one.step.params["server_id"]
+    asked = copies.answers
+
+    def starting(spec: ProbeSpec, address: str) -> bool:
+        if StopCase().seen(bench, one.step)[0] == "SHUTOFF":
+            bench.act_source(source_id, "os-start", "ACTIVE")
+            eventually(lambda: bench.answers(address), "guest")
+        return asked(spec, address)
+
+    monkeypatch.setattr(copies, "answers", starting)
+    monkeypatch.setattr(copies, "_SILENCE_S", 0.5)
+    one.roll_back()
+    assert StopCase().seen(bench, one.step) == ("ACTIVE", True)
+
+
 def test_an_address_that_still_answers_is_not_doubled(bench: Bench, scene: SetUp) -> None:
     one = scene(BootCase())
     address = one.step.params["addresses"][0]["address"]

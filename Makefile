@@ -1,4 +1,6 @@
-# Everything is set up from the locked requirements in .venv; nothing is installed outside this folder.
+# Everything is set up from the locked requirements in .venv; nothing is installed outside this folder. The lock names
+# every package: pip resolves nothing (pip 23.2 takes a newer release of what is locked when another package asks for
+# an extra of it, and then refuses it for want of a hash) and says afterwards whether anything is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +17,7 @@ help:
 	@echo "make lab        start the simulated site and open JupyterLab on the notebooks"
 	@echo "make test       static checks and all tests that need no special machine"
 	@echo "make test-slow  whole ways through notebooks, browsers and machines; many random inputs"
-	@echo "make again      the tests that failed last, once more"
+	@echo "make again      the modules of the tests that failed last, once more"
 	@echo "make coverage   the same tests, with what they do not reach"
 	@echo "make sweep      kill a move at every request; kill, undo and disturb a node on its way there: prints how many were survived"
 	@echo "make sweep-all  likewise, with every fault at every request, undoing from everywhere and a roll back (hours)"
@@ -31,8 +33,9 @@ $(STAMP): requirements.lock pyproject.toml
 		{ echo "pumphouse needs Python 3.11 or later; set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Setting up $(VENV) from requirements.lock ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip --disable-pip-version-check check
 	@touch $@
 
 demo: $(STAMP)
@@ -54,7 +57,7 @@ test-slow: $(STAMP)
 	$(PYTEST) -m slow tests
 
 again: $(STAMP)
-	$(BIN)/python -m pytest -m "$(MARK)" --last-failed --last-failed-no-failures none tests
+	$(BIN)/python -m tests.again "$(MARK)"
 
 coverage: $(STAMP)
 	$(PYTEST) --cov --cov-report=term:skip-covered tests

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from pumphouse.approval import approve
+from pumphouse.approval import approve, other_ticket
 from pumphouse.checks.releases import describe
 from pumphouse.cli.init import desk_command, init_command, stop_command
-from pumphouse.cli.plans import find_plan, plans_command, show_command
+from pumphouse.cli.plans import change_asked, find_plan, plans_command, show_command
 from pumphouse.findings import SEVERITIES, Finding, blocking
 from pumphouse.inventory import BUILDERS
 from pumphouse.journal import Journal, StepState
@@ -126,8 +126,8 @@ def approve_command(
 ) -> None:
     """Approve exactly one plan, by (the first digits of) its hash. Changes no cloud.
 
-    The account that types this is noted beside the name that is given. A plan that is finished, undone or superseded
-    cannot be approved.
+    The account that types this is noted beside the name that is given, and a ticket other than that of the run that
+    asks is told. A plan that is finished, undone or superseded cannot be approved.
 
     \b
     Example:
@@ -136,7 +136,7 @@ def approve_command(
     site = load_site(site_file)
     with closing(Journal.open(site.journal_url)) as journal:
         plan = find_plan(journal, plan_hash, site)
-        state = journal.plan_state(plan.hash)
+        state, change = journal.plan_state(plan.hash), change_asked(journal, plan)
     folder, by = site.work_dir / "approvals", by or getpass.getuser()
     for words, count in plan.lost_for_ever.items():
         click.echo(f"  irreversible: {words}{f' ({count} steps)' if count > 1 else ''}")
@@ -145,6 +145,8 @@ def approve_command(
     about = f"{plan.subject}{f': {names}' if names else ''}"
     click.echo(f"Approved {plan.kind} plan {plan.hash[:12]} of {about}.")
     click.echo(f"  {path}")
+    if other := other_ticket(plan.hash, ticket, change):
+        click.echo(f"Note: {other} The run's record will say so; --replace approves it anew.")
 
 
 @main.command("journal")

@@ -18,9 +18,9 @@ from pumphouse.journal import Journal, PlanState, StepState
 from pumphouse.journal.engine import safe_url
 from pumphouse.plan.model import PHASES, Plan, PlannedStep
 from pumphouse.runner.options import json_option, one_paragraph, site_option
-from pumphouse.session.notes import change_of
 from pumphouse.session.report import make_report
 from pumphouse.session.standing import Follower, Standing
+from pumphouse.session.story import change_of
 from pumphouse.session.together import is_carried_out
 from pumphouse.session.ways import Places, from_here, ways_on
 from pumphouse.site import Site, load_site
@@ -205,12 +205,17 @@ def _lines(journal: Journal, plan: Plan, site: Site) -> Iterator[str]:
             yield f"  {note.object}: {note.text}"
 
 
+def change_asked(journal: Journal, plan: Plan) -> str:
+    """The change ticket of the run that was at this plan last; empty: none, or no run was (read only)."""
+    runs = [event.run_id for event in journal.events(plan_hash=plan.hash)]
+    return change_of(journal, runs[-1]) if runs else ""
+
+
 def _onwards(journal: Journal, plan: Plan, site: Site) -> Iterator[str]:
     if is_carried_out(journal, plan):
         yield f"being carried out now; watch it with: pumphouse show {plan.hash[:12]} --follow"
         return
-    runs = [event.run_id for event in journal.events(plan_hash=plan.hash)]
-    change = change_of(journal, runs[-1]) if runs else ""
+    change = change_asked(journal, plan)
     places = Places("notebooks", from_here(site.work_dir), site.work_dir, from_here(site.path), change)
     ways = ways_on(journal, plan, places)
     if ways:
@@ -231,7 +236,7 @@ def _of_approval(plan: Plan, site: Site) -> str:
 
 def _of_step(plan: Plan, step: PlannedStep, state: StepState) -> str:
     word = _WORDS.get(state.state, state.state)
-    lost = step.undo is None and (step.cost or plan.kind != "give-back")
+    lost = plan.is_irreversible(step)
     irreversible = f" — IRREVERSIBLE{f': {step.cost}' if step.cost else ''}" if lost else ""
     error = f": {state.error}" if state.state == "failed" and state.error else ""
     return f"{step.title} (changes {step.changes}){irreversible}{f' [{word}{error}]' if word else ''}"

@@ -157,15 +157,18 @@ class Plan:
 
     @property
     def lost_for_ever(self) -> dict[str, int]:
-        """What it destroys without return, in words -> by how many steps. Giving a node back destroys nothing: whatever
-        it undoes can be done again.
-        """
+        """What it destroys without return, in words -> by how many steps."""
         found: dict[str, int] = {}
-        for step in self.steps:
-            if step.undo is None and (step.cost or self.kind != "give-back"):
-                words = step.cost or "cannot be undone"
-                found[words] = found.get(words, 0) + 1
+        for step in filter(self.is_irreversible, self.steps):
+            words = step.cost or "cannot be undone"
+            found[words] = found.get(words, 0) + 1
         return found
+
+    def is_irreversible(self, step: PlannedStep) -> bool:
+        """Whether one of its steps destroys something without return. What only takes back can be done again: such a
+        step does so at a cost alone.
+        """
+        return step.undo is None and bool(step.cost or self.kind not in ("give-back", "rollback"))
 
     def step(self, key: str) -> PlannedStep:
         """One step by key."""

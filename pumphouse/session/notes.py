@@ -44,9 +44,3 @@ def without_user(url: str) -> str:
     """An address as it may be kept: a user and password in it are left out."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def change_of(journal: Journal, run_id: str) -> str:
-    """The change ticket that a run was begun for; empty: none (read only)."""
-    bound = [str(event.data.get("change") or "") for event in journal.events(run_id=run_id, step_key=BIND)]
-    return next(filter(None, bound), "") or str(journal.get_run(run_id).parameters.get("change") or "")

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from pumphouse.checks.stopped import check_stopped
 from pumphouse.checks.survey import survey_files
 from pumphouse.clouds import LaterCloud, connect, connect_later, connect_site, connect_source
 from pumphouse.clouds.api import Cloud
-from pumphouse.databases import Databases, Verdict, read_facts, remove_left_behind, unusable
+from pumphouse.databases import Databases, unusable
 from pumphouse.errors import (
     ApprovalMissing,
     ChecksFailed,
@@ -39,13 +38,7 @@ from pumphouse.inventory import Inventory, Snapshot, take_snapshot
 from pumphouse.journal import Journal, PlanState, StepState
 from pumphouse.model import Keypair
 from pumphouse.order import Order
-from pumphouse.plan.after import cut_over_by, plan_finalise, plan_rollback
-from pumphouse.plan.behind import gone_with, unknown_copies
-from pumphouse.plan.group_changes import changed_groups
 from pumphouse.plan.model import Plan
-from pumphouse.plan.move import plan_move
-from pumphouse.plan.networks import taken_addresses
-from pumphouse.putback import half_way
 from pumphouse.records.sheet import FAILED
 from pumphouse.secretstore import SecretStore
 from pumphouse.selection import Selection
@@ -53,10 +46,12 @@ from pumphouse.session.byhand import RunByHand
 from pumphouse.session.fidelity import Fidelity, take_ledger
 from pumphouse.session.hardware import HardwareWork
 from pumphouse.session.looking import Seen, look_around
-from pumphouse.session.notes import change_of, note_binding, note_findings, note_plan
+from pumphouse.session.notes import note_binding, note_findings, note_plan
+from pumphouse.session.planning import Planning
 from pumphouse.session.report import Report, make_report
 from pumphouse.session.samecloud import require_same_destination
-from pumphouse.session.takeup import approved_before, as_then, left_over, resumed
+from pumphouse.session.story import change_of
+from pumphouse.session.takeup import resumed
 from pumphouse.session.together import check_under_way, claim_plan, plan_keys
 from pumphouse.site import Site, load_site
 from pumphouse.steps import STEPS, Context
@@ -157,7 +152,6 @@ class Run:
         self._watch = watch
         self._secrets = SecretStore(site.secrets_file)
         self._databases = Databases(site)
-        self._verdicts: dict[str, Verdict] = {}
         self._inventory: Inventory | None = None
         self._findings: dict[str, tuple[Finding, ...]] = {}
         self._notices: list[Finding] = []
@@ -197,6 +191,13 @@ class Run:
             self.site, self.source, self.destination, self.journal,
             keep=self._keep_plan, resume=self._resume, carry_out=self._execute, run_id=lambda: self.id,
             report=self._report,
+        )  # fmt: skip
+
+    @cached_property
+    def _planning(self) -> Planning:
+        return Planning(
+            self.site, self.source, self.destination, self.journal, self._secrets, self._databases,
+            inventory=self._inventory_now, keep=self._keep_plan, resume=self._resume, take_up=self._take_up,
         )  # fmt: skip
 
     # -- reading ------------------------------------------------------------------------------
@@ -262,38 +263,7 @@ class Run:
         Where ``site.yaml`` names both Keystones' databases, a throw-away user without any role is made at the
         destination and removed again, once per run and kind of hash: nothing else tells which ones it can read.
         """
-        return self._resume_move(selection) or self._plan_move(selection)
-
-    def _plan_move(self, selection: Selection) -> Plan:
-        inventory = self._inventory_now()
-        users = self._users_of(selection)
-        plan, findings = plan_move(
-            inventory,
-            selection,
-            self.site,
-            secrets_known=frozenset(name for name in self._secrets.names() if self._can_log_in(name, users)),
-            secrets_held=self._secrets.names(),
-            databases=read_facts(
-                self._databases,
-                self.destination,
-                user_ids=users,
-                server_ids=selection.server_ids,
-                verdicts=self._verdicts,
-            ),
-            moved={server_id: plan_hash for server_id, (plan_hash, _) in cut_over_by(self.journal).items()},
-            taken=self._taken(inventory.source),
-        )
-        while self._was_undone(plan):
-            plan = replace(plan, sequence=plan.sequence + 1)
-        taken = approved_before(self.journal, plan, findings, self._is_approved, self._inventory_now().source)
-        return self._keep_plan(*(taken or (plan, findings)))
-
-    def _is_approved(self, plan: Plan) -> bool:
-        try:
-            approvals.require_approval(plan, self.site.work_dir / "approvals")
-        except ApprovalMissing:
-            return False
-        return True
+        return self._planning.move(selection)
 
     @property
     def _all_keypairs(self) -> Callable[[], list[Keypair]] | None:
@@ -307,89 +277,16 @@ class Run:
 
         return read
 
-    def _users_of(self, selection: Selection) -> frozenset[str]:
-        """Source ids of everybody whom a move of these servers may carry: their owners and projects' members."""
-        source = self._inventory_now().source
-        servers = [server for i in selection.server_ids if (server := source.server(i)) is not None]
-        members = (a.user_id for project in {s.project_id for s in servers} for a in source.assignments_of(project))
-        return frozenset((*members, *(server.user_id for server in servers)))
-
-    def _can_log_in(self, name: str, users: frozenset[str]) -> bool:
-        """Whether a one-time secret opens: its user may have changed it, or have its own password. One whose user has
-        yet to be made will."""
-        password = self._secrets.get(name)
-        there = self._inventory_now().destination
-        made = there.user_named(name) if there is not None else None
-        if password is None or made is None:
-            return password is not None
-        try:
-            return made.source_id in users and self.destination.accepts_password(made.id, password)
-        except CloudError:
-            return False
-
     def plan_finalise(self, selection: Selection) -> Plan:
         """Plan deleting the sources of moved servers, after the site's hold (read only)."""
-        plan, findings = plan_finalise(self.journal, selection.digest, selection.server_ids, hold_s=self.site.hold_s)
-        return self._keep_plan(plan, findings)
+        return self._planning.finalise(selection)
 
     def plan_rollback(self, selection: Selection) -> Plan:
         """Plan taking moved servers back to the source, or take up such a plan that was begun.
 
         Read only, but for throw-away users that a planning run left at the destination when it was killed.
         """
-        begun = self._resume("rollback", selection.digest, ("started",))
-        if begun is not None:
-            return begun
-        if self.site.destination_databases.get("keystone"):
-            remove_left_behind(self.destination)
-        try:
-            inventory = self._inventory_now()
-            gone = gone_with(self.journal, selection.server_ids, inventory)
-            plan, findings = plan_rollback(self.journal, selection.digest, selection.server_ids, gone=gone)
-            findings += unknown_copies(plan, inventory.destination)
-        except PlanError:
-            finished = self._resume("rollback", selection.digest, ("finished",))
-            if finished is None:
-                raise
-            return finished
-        return self._keep_plan(plan, findings)
-
-    def _taken(self, source: Snapshot) -> frozenset[str]:
-        """Addresses that the source cannot spare for the destination, though none of its servers shows them."""
-        if source.facts.network_service != "nova-network":
-            return frozenset()
-        ours: set[str] = set()
-        for document in self.journal.plan_documents(kind="move", states=("started", "finished")):
-            plan = Plan.from_document(document)
-            states = self.journal.step_states(plan.hash)
-            steps = [step for step in plan.steps if step.kind == "reserve-slice" and step.key in states]
-            ours |= {a for step in steps if states[step.key].in_effect for a in step.params["addresses"]}
-        return taken_addresses(source, self.source.nova_network, ours=frozenset(ours))
-
-    def _resume_move(self, selection: Selection) -> Plan | None:
-        """A begun move of this selection, unless some of it was undone, or nothing is down yet and it is stale."""
-        plan = self._resume("move", selection.digest, ("started", "finished"))
-        left = None if plan else left_over(self.journal, selection.server_ids, self._inventory_now().source)
-        if left is not None:
-            plan = self._take_up(left)
-        if plan is None:
-            return None
-        states = self.journal.step_states(plan.hash)
-        if self._was_undone(plan):
-            return plan if half_way(plan, states) else None
-        cut_over = any(states.get(step.key, StepState()).in_effect for step in plan.phase("cutover"))
-        return plan if cut_over or not self._is_stale(plan) else None
-
-    def _was_undone(self, plan: Plan) -> bool:
-        return any(state.state in ("undone", "undoing") for state in self.journal.step_states(plan.hash).values())
-
-    def _is_stale(self, plan: Plan) -> bool:
-        """Whether none of its servers is as it was: as long as one is, that one can move."""
-        source = self._inventory_now().source
-        there = {server.id: server for server in source.servers}
-        regrouped = changed_groups(plan, source.security_groups)
-        left = (planned for planned in plan.servers if planned.id not in regrouped)
-        return not any(as_then(planned, there.get(planned.id)) for planned in left)
+        return self._planning.rollback(selection)
 
     def _resume(self, kind: str, digest: str, states: Iterable[str]) -> Plan | None:
         for document in reversed(self.journal.plan_documents(kind=kind, states=states)):

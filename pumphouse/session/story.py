@@ -29,6 +29,12 @@ _GOOD = ("verified", "skipped", "undone")
 _TAKEN_BACK = ("undo-intent", "undone")
 
 
+def change_of(journal: Journal, run_id: str) -> str:
+    """The change ticket that a run was begun for; empty: none (read only)."""
+    bound = [str(event.data.get("change") or "") for event in journal.events(run_id=run_id, step_key=BIND)]
+    return next(filter(None, bound), "") or str(journal.get_run(run_id).parameters.get("change") or "")
+
+
 def tell_story(journal: Journal, run_id: str) -> dict[str, Any]:
     """What the journal knows of a run, as JSON: who, for which change, plans, approvals, servers, steps, deviations.
 
@@ -42,7 +48,7 @@ def tell_story(journal: Journal, run_id: str) -> dict[str, Any]:
     reports = {plan.hash: make_report(journal, plan) for plan in plans}
     told = {
         "schema": STORY_SCHEMA,
-        "change": bound.get("change") or str(run.parameters.get("change") or ""),
+        "change": change_of(journal, run_id),
         "operator": bound.get("operator") or run.operator,
         "clouds": bound.get("clouds", []),
         "approvals": approvals,

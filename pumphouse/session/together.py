@@ -12,15 +12,15 @@ from pumphouse.plan.model import Plan
 from pumphouse.site import Site
 
 
-def plan_key(plan: Plan) -> str:
+def plan_key(plan_hash: str) -> str:
     """The claim on a plan as a whole."""
-    return f"plan:{plan.hash}"
+    return f"plan:{plan_hash}"
 
 
 def plan_keys(plan: Plan) -> list[str]:
     """The claims of whoever carries it out: on the plan, and on the moves that it takes back."""
     hashes = {plan.hash, *(str(step.params["plan_hash"]) for step in plan.steps if "plan_hash" in step.params)}
-    return [f"plan:{one}" for one in sorted(hashes)]
+    return [plan_key(one) for one in sorted(hashes)]
 
 
 def claim_plan(journal: Journal, run_id: str, plan: Plan, site: Site) -> None:
@@ -68,5 +68,5 @@ def remedy(plan: Plan) -> str:
 
 def is_carried_out(journal: Journal, plan: Plan) -> bool:
     """Whether a run that may be alive has the plan (read only)."""
-    claim = journal.claim_on(plan_key(plan))
+    claim = journal.claim_on(plan_key(plan.hash))
     return claim is not None and not is_gone(claim.holder)

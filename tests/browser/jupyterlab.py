@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 import requests
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Response, expect
 
 from pumphouse.notebook.desk import jupyter_command
 
@@ -118,6 +118,10 @@ def preset(notebook: Path, line: str, value: str) -> None:
     nbformat.write(book, notebook)
 
 
+def _is_save(answer: Response) -> bool:
+    return answer.request.method == "PUT" and "/api/contents/" in answer.url
+
+
 def read_notebook(notebook: Path) -> nbformat.NotebookNode:
     """A notebook's file once it is whole: JupyterLab calls it saved while its server may still be writing it."""
     end = time.monotonic() + SAVED_S
@@ -216,8 +220,9 @@ class NotebookPage:
         expect(cell).to_have_class(re.compile("jp-mod-active"))
 
     def save(self) -> None:
-        """File > Save Notebook, and wait until nothing is unsaved."""
-        self._menu("File", "Save Notebook")
+        """File > Save Notebook, and wait until the server has written it and nothing is unsaved."""
+        with self.page.expect_response(_is_save, timeout=CELL_MS):
+            self._menu("File", "Save Notebook")
         self.wait_until_saved()
 
     def wait_until_saved(self) -> None:

@@ -76,6 +76,23 @@ def test_whoever_approves_a_node_s_plan_reads_which_node_and_what_is_lost_for_ev
     )
 
 
+@pytest.mark.parametrize(
+    ("ticket", "said"),
+    [("chg-7", ""), ("CHG-9", "was approved for ticket CHG-9, not for"), ("", "was approved without a ticket")],
+)
+def test_a_ticket_other_than_that_of_the_run_that_asks_is_told(site: Site, ticket: str, said: str) -> None:
+    keep(site, "proposed")
+    with closing(Journal.open(site.journal_url)) as journal:
+        run = journal.start_run(
+            notebook="n", template_digest="t", parameters={"change": "CHG-7"}, operator="Ann", record=None
+        )
+        journal.write(run, PLAN.hash, "@plan", "planned", {})
+    result = approve(site, "--ticket", ticket)
+    assert result.exit_code == 0
+    assert said in result.output
+    assert ("Note: " in result.output) is bool(said)
+
+
 def test_another_approval_is_overruled_only_on_purpose(site: Site) -> None:
     keep(site, "started")
     assert approve(site).exit_code == 0

@@ -82,7 +82,7 @@ def test_a_plan_is_shown_with_steps_what_is_irreversible_and_where_it_stands(sit
 def test_a_plan_is_followed_until_nobody_carries_it_out(site: Site) -> None:
     with closing(Journal.open(site.journal_url)) as journal:
         run = start_run(journal)
-        journal.claim(run, [plan_key(PLAN)], holder=holder(), lease_s=60)
+        journal.claim(run, [plan_key(PLAN.hash)], holder=holder(), lease_s=60)
 
         def go_on() -> None:
             time.sleep(0.3)
@@ -112,7 +112,7 @@ def test_a_plan_whose_run_died_says_who_is_down_and_how_to_go_on(site: Site) -> 
         ways = shown[shown.index("to go on:") :]
         assert "pumphouse run notebooks/03-move-servers.ipynb" in ways
         assert "-p change=CHG-1042" in ways
-        journal.claim(run, [plan_key(PLAN)], holder=holder(), lease_s=60)
+        journal.claim(run, [plan_key(PLAN.hash)], holder=holder(), lease_s=60)
         assert ", being carried out, 1 DOWN\n" in ask(site, "plans").output
         assert "to go on:" not in ask(site, "show", PLAN.hash).output
 

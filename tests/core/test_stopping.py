@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,16 @@ def plan_of_three() -> Plan:
 
 def ask(bench: Bench, plan: Plan, kind: StopKind) -> None:
     ask_to_stop(bench.journal, bench.run_id, plan.hash, kind, by="olga")
+
+
+def asking(bench: Bench, plan: Plan, kind: StopKind, wait_s: float) -> Callable[[], None]:
+    """A step that is asked to stop as soon as it begins to wait."""
+
+    def act() -> None:
+        ask(bench, plan, kind)
+        pause(wait_s)
+
+    return act
 
 
 @pytest.mark.parametrize(
@@ -254,11 +265,7 @@ def test_a_stop_that_only_the_last_step_hears_is_told_all_the_same(bench: Bench,
     step = make_step("job:up", kind="job", phase="cutover", server_id=server.id)
     plan = make_plan(step, kind="finalise", servers=(server,))
 
-    def wait() -> None:
-        ask(bench, plan, StopKind.NOW)
-        pause(30)
-
-    stage.doing["act", "job:up"] = wait
+    stage.doing["act", "job:up"] = asking(bench, plan, StopKind.NOW, 30)
     with pytest.raises(Stopped):
         bench.run(plan, workers=1)
     assert was_stopped(bench.journal.events(run_id=bench.run_id))
@@ -273,11 +280,7 @@ def test_a_node_that_is_begun_is_finished_though_one_of_its_steps_has_to_wait(be
     other = make_step("job:c", "job:b", kind="job", phase="install", node="n2")
     plan = make_plan(first, second, other, kind="acquire", servers=())
 
-    def wait() -> None:
-        ask(bench, plan, StopKind.AFTER_SERVER)
-        pause(1.5)
-
-    stage.doing["act", "job:a"] = wait
+    stage.doing["act", "job:a"] = asking(bench, plan, StopKind.AFTER_SERVER, 1.5)
     with pytest.raises(Stopped):
         bench.run(plan, workers=1)
     assert stage.acted() == ["job:a", "job:b"]

@@ -32,7 +32,7 @@ def test_the_second_run_reads_who_has_it_until_that_one_dies(
     journal: Journal, journal_url: str, tmp_path: Path
 ) -> None:
     site, mine = make_site(tmp_path), start_run(journal)
-    with workers(("claim", journal_url, plan_key(PLAN), "900")) as (other,):
+    with workers(("claim", journal_url, plan_key(PLAN.hash), "900")) as (other,):
         other.answer()
         other.go()
         theirs = other.answer()
@@ -57,7 +57,7 @@ def test_the_second_run_reads_who_has_it_until_that_one_dies(
 
 def test_on_another_machine_its_lease_is_waited_for(journal: Journal, tmp_path: Path) -> None:
     site, mine, theirs = make_site(tmp_path), start_run(journal), start_run(journal)
-    journal.claim(theirs, [plan_key(PLAN)], holder="bob@elsewhere pid 7 started 1 in pid:[1]", lease_s=900)
+    journal.claim(theirs, [plan_key(PLAN.hash)], holder="bob@elsewhere pid 7 started 1 in pid:[1]", lease_s=900)
     with pytest.raises(PlanHeld, match=r"bob on elsewhere \(pid 7\)"):
         claim_plan(journal, mine, PLAN, site)
     journal.renew(theirs, lease_s=-1)
@@ -67,7 +67,7 @@ def test_on_another_machine_its_lease_is_waited_for(journal: Journal, tmp_path: 
 
 def test_a_second_run_of_the_same_process_takes_it_up(journal: Journal, tmp_path: Path) -> None:
     first, again = start_run(journal), start_run(journal)
-    journal.claim(first, [plan_key(PLAN)], holder=holder(), lease_s=900)
+    journal.claim(first, [plan_key(PLAN.hash)], holder=holder(), lease_s=900)
     assert check_under_way(journal, again, PLAN) == []
     claim_plan(journal, again, PLAN, make_site(tmp_path))
 

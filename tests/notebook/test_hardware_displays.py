@@ -76,7 +76,7 @@ def test_giving_a_node_back_destroys_nothing_and_its_approval_says_so(tmp_path: 
     shown = " ".join(str(getattr(one, "value", "")) for one in form.widget.children)
     assert "give-back of n1, 1 step." in shown
     assert "rreversible" not in shown
-    assert make_plan(step, kind="rollback", servers=()).lost_for_ever == {"cannot be undone": 1}
+    assert make_plan(step, kind="move", servers=()).lost_for_ever == {"cannot be undone": 1}
     assert "What becomes of it" not in show_plan(plan).text
 
 

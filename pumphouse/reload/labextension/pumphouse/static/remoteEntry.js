@@ -184,7 +184,9 @@ class Follower {
 
   wrote(state) {
     this.writing = state === "started";
-    if (state === "completed" && this.unsaved) this.save();
+    if (state !== "completed" || !this.unsaved) return;
+    this.panel.context.model.dirty = true; // that save was the whole notebook for JupyterLab, and is not
+    this.save();
   }
 
   async begin() {

@@ -107,6 +107,7 @@ def test_a_server_that_did_not_run_is_half_way_and_no_outage(journal: Journal, t
         assert (one.sure, one.ran) == (False, False)
         assert "acme-web1: half-way since " in str(one)
         assert str(one).endswith("(it was SHUTOFF before: no outage)")
+        assert in_words((one,)) == ""
 
 
 def test_a_roll_back_that_is_cut_off_names_who_is_down(journal: Journal, tmp_path: Path) -> None:

@@ -36,9 +36,16 @@ def test_every_command_explains_itself_with_an_example(command: click.Command) -
 
 def test_run_prints_sections_what_actions_say_and_the_result(tmp_path: Path) -> None:
     site = make_site(tmp_path / "site")
+    gate = code("print('asked Bo for approval')", "ph-gate")
     action = code("print('moved web1 with correct-horse-battery')\nprint('half', end='')", "ph-action")
     template = write_template(
-        tmp_path / "t.ipynb", *inventory("print('noise')"), prose("## Move"), action, code("1", "ph-verify")
+        tmp_path / "t.ipynb",
+        *inventory("print('noise')"),
+        prose("## Approve"),
+        gate,
+        prose("## Move"),
+        action,
+        code("1", "ph-verify"),
     )
     result = CliRunner().invoke(run_command, [str(template), "--site", str(site.path), "-p", "count=3"])
     assert result.exit_code == 0
@@ -47,6 +54,8 @@ def test_run_prints_sections_what_actions_say_and_the_result(tmp_path: Path) -> 
         "  ✔ A tiny notebook (N)",
         "  ✔ Bind (N)",
         "  ✔ Look (N)",
+        "      asked Bo for approval",
+        "  ✔ Approve (N)",
         "      moved web1 with ***{N",
         "  ✔ Move (N)",
         "  ✔ Report (N)",
